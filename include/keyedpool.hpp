@@ -151,14 +151,16 @@ public:
         kp_pool  *opened = nullptr;
         const int rc = kp_pool_open(&options, &opened);
         if (rc == 0)
-            pool_.reset(opened);
+            pool_ = owned(opened);
         return rc;
     }
 
-    // Returns how many are still out, as kp_pool_close does.
+    // Returns how many are still out, as kp_pool_close does, and may be called again. After it the
+    // end of its life closes nothing more.
     std::int64_t close(kp_close_mode mode = KP_CLOSE_WAIT, std::int64_t within_ms = 0) noexcept
     {
-        return pool_ ? kp_pool_close(pool_.release(), mode, within_ms) : 0;
+        pool_.get_deleter().closed = true;
+        return pool_ ? kp_pool_close(pool_.get(), mode, within_ms) : 0;
     }
 
     lease<R> get(kp_key k, const kp_ask &how = ask{}) noexcept
@@ -205,9 +207,15 @@ public:
 
 private:
     struct closer {
-        void operator()(kp_pool *p) const noexcept { kp_pool_close(p, KP_CLOSE_WAIT, 0); }
+        bool closed = false;
+        void operator()(kp_pool *p) const noexcept
+        {
+            if (!closed)
+                kp_pool_close(p, KP_CLOSE_WAIT, 0);
+        }
     };
-    std::unique_ptr<kp_pool, closer> pool_;
+    using owned = std::unique_ptr<kp_pool, closer>;
+    owned pool_;
 };
 
 // ---- scopes -----------------------------------------------------------------------------------

@@ -12,7 +12,6 @@
 #include "sim.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 typedef struct prop {
     kp_prop      face;                  /* first: the resource is its address */

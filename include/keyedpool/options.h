@@ -446,9 +446,9 @@ KP_API int kp_options_set(kp_options *options, const char *name, const char *val
 
 /* Answer a pending job. `resource` is used only for create with status 0. A second answer is
  * misuse, and so is an answer to NULL: the resource stays yours.
- * Threads: any thread. Blocks: no. Calls: fd; destroy (if the resource may no longer be lent),
- * on_event. Owns: takes the resource; the job is gone. Errors: none. Order: none.
- * Since: 0.1 */
+ * Threads: any thread. Blocks: only as validate and destroy do. Calls: fd; validate, after a reset
+ * (limits.validate_on); destroy, if the resource may no longer be lent; on_event. Owns: takes the
+ * resource; the job is gone. Errors: none. Order: none. Since: 0.1 */
 KP_API void kp_job_done(kp_job *job, int status, void *resource);
 
 /* Say why a job fails: code and text reach the requester's kp_why (for validate and reset, the

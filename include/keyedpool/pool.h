@@ -23,10 +23,11 @@ KP_API int kp_pool_open_sized(const kp_options *options, size_t size, int versio
                               kp_pool **out) KP_NODISCARD;
 
 /* Open a pool. Nothing is created until a key is asked for or warmed.
- * Threads: any thread. Blocks: no. Calls: world.alloc. Owns: copies options; keeps driver.ctx and
- * options.ctx until driver.drop_ctx is called, which may be after kp_pool_close has returned; keeps
- * world until the last call into the pool has returned. Errors: KP_ECONFIG (why->field names the
- * option), KP_ENOMEM; KP_EMISUSE (a NULL). Order: none. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: world.alloc. Owns: copies options, and name; keeps
+ * driver.ctx, options.ctx and key_type.fields until driver.drop_ctx is called, which may be after
+ * kp_pool_close has returned; keeps world until the last call into the pool has returned. Errors:
+ * KP_ECONFIG (why->field names the option), KP_ENOMEM; KP_EMISUSE (a NULL). Order: none.
+ * Since: 0.1 */
 static inline KP_NODISCARD int kp_pool_open(const kp_options *options, kp_pool **out)
 {
     return kp_pool_open_sized(options, sizeof *options, KP_VERSION, out);
@@ -64,8 +65,8 @@ KP_API bool kp_is_pool(const void *maybe);
  * ms until upkeep is due again, or -1 if none will be. Only needed with threads = KP_NONE, harmless
  * otherwise. The work is proportional to what is due (L8).
  * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, fd, destroy,
- * validate, revoke, on_event; never limits_for. Owns: nothing. Errors: none; -1 for a closed pool,
- * and for NULL, which is misuse (R4). Order: earliest due first. Since: 0.1 */
+ * validate, cancel, revoke, on_event; never limits_for. Owns: nothing. Errors: none; -1 for a
+ * closed pool, and for NULL, which is misuse (R4). Order: earliest due first. Since: 0.1 */
 KP_API int64_t kp_keep(kp_pool *pool);
 
 /* ---- borrowing ------------------------------------------------------------------------------- */
@@ -76,12 +77,13 @@ KP_API int64_t kp_keep(kp_pool *pool);
  * kp_try_get is allowed). Blocks: until the deadline; longer only in a create, validate or destroy
  * that blocks longer (job->left_ms tells it how much time is left; with options.threads, create
  * runs on those, and the deadline is exact).
- * Calls: limits_for, create, fd, validate, destroy, stack, on_event. Owns: the lease is yours until
- * kp_release or kp_discard; `key` is copied if kept; ask.tag is kept, use a literal. Errors:
- * KP_ETIMEDOUT, KP_EAGAIN, KP_EFULL, KP_ECREATE, KP_EREFUSED, KP_EBREAKER, KP_ECLOSED, KP_EFORKED,
- * KP_ENOMEM, KP_EMISUSE, KP_EDEADLK (on_deadlock), KP_ECONFIG (what limits_for wrote). Then *out is
- * {0} and nothing is held. Unchecked: `out` is NULL (L9). Order: first come, first served per key
- * (limits.wait_order). Since: 0.1 */
+ * Calls: limits_for, create, fd, validate, cancel (of its own create or validate, when it gives
+ * up), destroy, stack, on_event. Owns: the lease is yours until kp_release or kp_discard; `key` is
+ * copied if kept; ask.tag is kept, use a literal. Errors: KP_ETIMEDOUT, KP_EAGAIN, KP_EFULL,
+ * KP_ECREATE, KP_EREFUSED, KP_EBREAKER, KP_ECLOSED, KP_EFORKED, KP_ENOMEM, KP_EMISUSE, KP_EDEADLK
+ * (on_deadlock), KP_ECONFIG (what limits_for wrote). Then *out is {0} and nothing is held.
+ * Unchecked: `out` is NULL (L9). Order: first come, first served per key (limits.wait_order).
+ * Since: 0.1 */
 KP_API int kp_get(kp_pool *pool, kp_key key, const kp_ask *ask, kp_lease *out) KP_NODISCARD;
 
 /* A kp_get that takes an idle resource or answers KP_EAGAIN: it never waits, never creates, never
@@ -95,11 +97,12 @@ static inline KP_NODISCARD int kp_try_get(kp_pool *pool, kp_key key, kp_lease *o
 }
 
 /* End a lease: give the resource back. The caller's copy is marked ended.
- * Threads: any thread, not only the borrower's. Blocks: in reset, and in destroy if the resource is
- * not to be kept; not on the thread of a loop, and not if a loop runs the driver. Calls: is_clean,
- * reset, validate (limits.validate_on), destroy, on_event. Owns: takes the lease, and allocates
- * nothing. Errors: none; NULL and {0} do nothing, an ended lease is misuse (R4). Order: the first
- * waiting request gets the resource. Since: 0.1 */
+ * Threads: any thread, not only the borrower's. Blocks: in reset and validate, and in destroy if
+ * the resource is not to be kept; not on the thread of a loop, and not if a loop runs the driver.
+ * Calls: is_clean, reset, validate (limits.validate_on), cancel (limits.validate_timeout_ms),
+ * destroy, on_event. Owns: takes the lease, and allocates nothing. Errors: none; NULL and {0} do
+ * nothing, an ended lease is misuse (R4). Order: the first waiting request gets the resource.
+ * Since: 0.1 */
 KP_API void kp_release(kp_lease *lease);
 
 /* End a lease and destroy its resource, because it is broken or in doubt. The capacity is free when
@@ -170,16 +173,17 @@ KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
  * KP_EBREAKER, at once, and retry_after_ms.
  * Threads: any thread; with an ask, not that of the pool's own loop. Blocks: only with an ask,
  * until its deadline and as the driver does.
- * Calls: limits_for, create, fd, on_event. Owns: keys are copied. Errors: KP_ECLOSED, KP_EFORKED,
- * KP_EMISUSE. Order: none between keys. Since: 0.1 */
+ * Calls: limits_for, create, fd, destroy (of what may no longer be kept), on_event. Owns: keys are
+ * copied. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: none between keys. Since: 0.1 */
 KP_API int64_t kp_warm(kp_pool *pool, const kp_key *keys, size_t count, const kp_ask *ask);
 
 /* Give the pool a resource made elsewhere. The driver destroys it when its time comes; without
  * driver.destroy nobody does (ZIO's fromIterable).
- * Threads: any thread. Blocks: no. Calls: limits_for, fd, on_event. Owns: takes the resource on 0;
- * on failure it is still yours. Errors: KP_EFULL (without saying which limit), KP_ECLOSED,
- * KP_EFORKED, KP_ENOMEM, KP_EMISUSE (NULL, or in the pool already), KP_ECONFIG. Order: the first
- * waiting request gets it. Since: 0.1 */
+ * Threads: any thread. Blocks: in destroy. Calls: limits_for, fd, on_event; destroy, if a waiting
+ * request was its only place and does not take it. Owns: takes the resource on 0; on failure it is
+ * still yours. Errors: KP_EFULL (without saying which limit), KP_ECLOSED, KP_EFORKED, KP_ENOMEM,
+ * KP_EMISUSE (NULL, or in the pool already), KP_ECONFIG. Order: the first waiting request gets it.
+ * Since: 0.1 */
 KP_API int kp_add(kp_pool *pool, kp_key key, void *resource) KP_NODISCARD;
 
 /* Never lend this resource again: if idle, it is destroyed now; if lent, when it comes back. It is
@@ -258,8 +262,8 @@ KP_API int64_t kp_evict(kp_pool *pool, kp_key key, int64_t keep);
  * that comes before that is served at once, and the key stays, as it is wanted again. A pinned key
  * goes when it is unpinned. The call waits until the key is gone, or is wanted again and nothing
  * from before is out. Returns how many resources and requests are still out at the deadline
- * (within_ms; 0: 30 s); the last of them takes the key with it. Revoked leases count, too, unless
- * the key is wanted again.
+ * (within_ms; 0: 30 s; KP_NONE: now); the last of them takes the key with it. Revoked leases
+ * count, too, unless the key is wanted again.
  * Threads: any thread; on the thread of an event loop it does not wait. Blocks: until the
  * deadline, and in destroy. Calls: destroy, on_event. Owns: nothing. Errors: KP_ECLOSED,
  * KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */

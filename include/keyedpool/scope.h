@@ -34,8 +34,8 @@ KP_API int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg) KP_
 
 /* Give everything back and run the finalizers, the last one first. The scope is then {0}: open and
  * empty. Closing it again does nothing, nor does closing NULL.
- * Threads: one at a time per scope. Blocks: as kp_release and the finalizers do. Calls: is_clean,
- * reset, validate, destroy, on_event, finalizers. Owns: takes all that it held. Errors: none.
+ * Threads: one at a time per scope. Blocks: as kp_release and the finalizers do. Calls: what
+ * kp_release calls, and the finalizers. Owns: takes all that it held. Errors: none.
  * Order: last in, first out. Since: 0.1 */
 KP_API void kp_scope_close(kp_scope *scope);
 

@@ -5,7 +5,8 @@
  * which use no void pointers: a key, resource or lease of the wrong type does not compile. The
  * contracts are those of the functions they call. `fields` describes the key (words.h). The options
  * must stay until the pool is gone (more.driver.drop_ctx was called), as the driver is called
- * through them.
+ * through them: they are the ctx of all its functions, those of more.driver, too (drop_ctx, fd,
+ * cancel, ...).
  */
 #ifndef KEYEDPOOL_TYPED_H
 #define KEYEDPOOL_TYPED_H

@@ -194,7 +194,8 @@ typedef struct kp_field {
 typedef struct kp_key_type {            /* {0}: keys are bytes */
     size_t          size;               /* of the struct; a key of another size, or kp_str, is
                                            KP_EMISUSE */
-    const kp_field *fields;             /* either this, ending in KP_END ... */
+    const kp_field *fields;             /* either this, ending in KP_END; it is not copied, and has
+                                           to stay as driver.ctx does ... */
     /* ... or these four, which must be pure (R3). Hits by such a key need the lock, or a pin */
     uint64_t (*hash)(const void *key, uint64_t seed, void *ctx);
     bool     (*equal)(const void *a, const void *b, void *ctx);

@@ -164,7 +164,8 @@ enum {
  * nobody has to be woken. True: the word has changed. */
 static bool life_yield(const uint32_t *word, uint32_t while_it_is, uint64_t until_ns)
 {
-    static _Thread_local int yields = LIFE_YIELDS, sleeps;
+    static _Thread_local int yields = LIFE_YIELDS;
+    static _Thread_local unsigned sleeps;
 
     if (yields == LIFE_YIELDS_LEAST && ++sleeps % LIFE_RARELY != 0) return false;
     uint64_t now = life_now(NULL), end = now + LIFE_MOMENT_NS;

@@ -24,9 +24,9 @@ static bool starved_before(const struct kp__heap_node *a, const struct kp__heap_
 }
 
 /* By arrival: where the first request of a subpool stands among those of all. That is the order of
- * the pool's own limits. A key that is LIFO while the pool is not stands where the longest waiting
- * of its requests came, or where it was served last, if that was later: its latest request would be
- * overtaken by all that came before, for ever. */
+ * the pool's own limits. A key that is LIFO while the pool is not serves its latest request, which
+ * all that came before would overtake for ever; so it stands where its longest waiting request
+ * came, or, if it was served since, where it was served last. */
 static struct kp__rank came(const struct kp__core *core, const struct kp__subpool *sub)
 {
     struct kp__rank rank = { .arrived = UINT64_MAX }, served = sub->contest->served;

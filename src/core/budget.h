@@ -13,7 +13,6 @@
 #include "base/heap.h"
 #include "base/map.h"
 #include "core/limit.h"
-#include "core/rules.h"
 #include "core/share.h"
 
 #include <stdbool.h>
@@ -66,7 +65,8 @@ struct kp__contest {
     struct kp__budget *lacks; /* the budget in whose heap it stands, or NULL */
     struct kp__heap_node starved;
     struct kp__rank rank;
-    struct kp__rank served; /* LIFO: the place of a request that comes when this key is served */
+    struct kp__rank served; /* LIFO: when this key was served last, as the arrival of a request
+                               that had come then (budget.c, came) */
     struct kp__share share;
     struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
     int64_t uncounted[2]; /* how many victims cede in group[i]: live, but not counted there */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * How a circuit opens, whom it lets through, and how it closes. decide.c asks it, for requests;
- * give.c and kp_lease_report tell it the outcomes.
+ * create.c and kp_lease_report tell it the outcomes.
  */
 #include "core/circuit.h"
 

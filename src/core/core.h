@@ -93,7 +93,7 @@ struct kp__core {
     uint32_t leases, waiting, promised, revoked, revoking;
     uint32_t tests;      /* the keeper's, under way: part of the count of those being created */
     int64_t returning;   /* lent ones on open lanes: any of them may be idle by now (lane.h) */
-    int64_t home_credit; /* leases that settled, less the price of taking homes (home.c) */
+    int64_t home_credit; /* leases that sought a home, less the price of homes taken (home.c) */
     uint64_t stamps, returns, serials; /* numbers given out: to requests, to returns, to slots */
     uint64_t epoch;    /* 1 + the times that kp_rotate was called */
     uint32_t era;      /* a new one begins when a call waits for the leases so far (kp_drain) */
@@ -154,7 +154,7 @@ static inline bool kp__may_idle(struct kp__core *core, uint32_t more)
            kp__lanes_yield_idle(core, more);
 }
 
-/* Note the time that a decision was told. None is told 0 while any key is starved. */
+/* Note the time that a decision was told: none (0) only while no key is starved. */
 static inline void kp__note_time(struct kp__core *core, uint64_t now)
 {
     if (now > core->latest) core->latest = now;

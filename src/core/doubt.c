@@ -51,15 +51,12 @@ static void drop(struct kp__core *core, struct kp__slot *slot, struct kp__todo *
 static void each_but(struct kp__core *core, const struct kp__slot *but, struct kp__todo *todo,
                      void (*fn)(struct kp__core *, struct kp__slot *, struct kp__todo *))
 {
-    struct kp__subpool *sub = but->sub;
-    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
-                                       &sub->rare->tested };
-
-    for (int i = 0; i < 3; i++) {
-        struct kp__list *node = kp__list_first(lists[i]), *next;
+    for (int i = 0; i < KP__HOLDINGS; i++) {
+        const struct kp__list *list = kp__holding(but->sub, i);
+        struct kp__list *node = kp__list_first(list), *next;
         for (; node; node = next) {
             struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-            next = kp__list_next(lists[i], node);
+            next = kp__list_next(list, node);
             if (slot != but) fn(core, slot, todo);
         }
     }

@@ -16,6 +16,7 @@ bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
 
 /* Its doubt ends: it was validated or used well, or it is closed. */
 void kp__doubt_end(struct kp__core *core, struct kp__slot *slot);
+
 /* A lent one was used well: it is in doubt no more, and others may share it again. */
 void kp__used_well(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                    struct kp__todo *todo);
@@ -24,14 +25,18 @@ void kp__used_well(struct kp__core *core, struct kp__slot *slot, uint64_t now,
  * under way. */
 struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub);
 
-/* When the keeper validated an idle one, if it did; when it was last used or validated; when it is
- * to be tested next. */
+/* When the keeper validated an idle one, of which slot->tested says that it did. */
 uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot);
+
+/* When an idle one was last used, or validated by the keeper. */
 static inline uint64_t kp__proven_at(const struct kp__core *core, const struct kp__slot *slot)
 {
     return slot->tested ? kp__tested_at(core, slot) : slot->since;
 }
+
+/* When the keeper is to test an idle one next; KP__NEVER: it does not. */
 uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot);
+
 /* Is it to be tested now? If it is due but may not be tested (`may` is false, or may_test says no),
  * it is filed for later, and the answer is no. */
 bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bool may);
@@ -45,9 +50,10 @@ static inline bool kp__is_stale(const struct kp__core *core, const struct kp__su
     return core->validates && (r->validate_on & KP_CHECK_GET) && idle_ns >= r->validate_after;
 }
 
-/* The test of an idle one begins: nobody can take it, and at `until` it is looked at again. And the
- * test has ended, well or not. */
+/* The test of an idle one begins: nobody can take it, and at `until` it is looked at again. */
 void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, uint64_t until);
+
+/* The test has ended, well or not. */
 void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_t now,
                 struct kp__todo *todo);
 

@@ -4,8 +4,6 @@
  */
 #include "core/guide.h"
 
-#include <stdbool.h>
-
 #include "base/lock.h"
 
 #ifndef KP__GUIDE_LEAST

@@ -19,7 +19,6 @@
 #define KP__CORE_GUIDE_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -257,9 +257,10 @@ static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpoo
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-/* May a lease of this slot end by a swing alone? Not if its number and the lane's words differ in
- * KP__TURN: with the lane's mark in its word, another number than its own would end the lease; with
- * the lease's mark, no later lease of the cell would look at the clock. */
+/* May a lease of this slot end by a swing alone? Not if the lease and the lane differ in KP__TURN.
+ * For the word of what is lent must be the number of its lease, and later leases of the cell take
+ * their marks over from the word. So if the word had the lane's mark, not the lease but some other
+ * number would match it; and if it had the lease's, no later lease would look at the clock. */
 static bool is_plain(const struct kp__slot *slot)
 {
     const struct kp__errand *errand = slot->errand;

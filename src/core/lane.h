@@ -138,7 +138,7 @@ enum { KP__GUIDED_MOST = 4096 };
  * names a line that is never given to anybody. */
 enum { KP__LANE_KEY = KP__LINE - (int)sizeof(size_t) - 8 * 4 }; /* 24; 28 on 32 bits */
 struct kp__lane {
-    _Atomic size_t pin;     /* kp_key.size of the pins of this key (flow/find.c); 0: none */
+    _Atomic size_t pin;     /* kp_key.size of the pins of this key (flow/pin.c); 0: none */
     _Atomic uint32_t shape; /* how many cells, and levels of lists to each (KP__SHAPE); 0: shut */
     _Atomic uint32_t cell;  /* levels 0: the only cell */
     _Atomic uint32_t list;  /* levels 1: the list of the cells */

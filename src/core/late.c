@@ -97,6 +97,7 @@ bool kp__seems_too_late(const struct kp__core *core, struct kp__request *request
     if (sub->waiting <= sub->count[KP__CREATING]) return false;
     uint64_t ahead = sub->waiting - sub->count[KP__CREATING]; /* less those a creation is for */
     uint64_t left = request->deadline - now;
-    if (late->gap <= left / ahead) return false;
+    if (late->gap <= left / ahead) return false; /* without ahead * gap, which could overflow */
+    /* one that comes by then, and can wait for as long as this one, is just in time */
     return refuse(request, now + ahead * (late->gap - left / ahead));
 }

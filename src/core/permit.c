@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Permits: the right to make or lend one more. serve.c grants them; each is then spent into a slot
- * (flow/create.c) or refunded, so that what a budget has handed out is what is held (L2, I3). Also,
- * what the background may create.
+ * Permits: the right to make or lend one more. decide.c takes them for requests; each is then spent
+ * into a slot (flow/create.c) or refunded, so that what a budget has handed out is what is held
+ * (L2, I3). Also, what the background may create.
  */
 #include "base/check.h"
 #include "core/calendar.h"

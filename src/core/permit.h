@@ -30,8 +30,9 @@ void kp__lent_drop(struct kp__core *core, struct kp__request *request);
 
 /* ---- promised -------------------------------------------------------------------------------- */
 
-/* Promise a permit whose room comes from a victim that is yet to be destroyed. What the end of the
- * victim will not free is taken at once. */
+/* Promise a permit whose room comes from a victim that is yet to be destroyed. What it needs of
+ * budget.max_creating and of the heir's groups is taken at once; the room in budget.max_live is the
+ * victim's until its end, and where both are in a group, the victim counts there no longer. */
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
 
 /* The victim is gone, or its place is no longer needed. The caller then takes the permit, or

@@ -46,7 +46,7 @@ static bool is_needed(const struct kp__slot *slot)
     uint64_t unused = r->idle_check ? kp__later(slot->since, r->idle_ttl) : KP__NEVER;
     int64_t left = kp__sub_staying(sub) - sub->rare->renewal.ageing - 1;
 
-    if (slot->state == KP__LENT || left < kp__ready_wanted(sub, 0)) return true;
+    if (slot->state == KP__LENT || left < kp__ready_wanted(sub, false)) return true;
     return slot->lends > 0 && unused > slot->age_end;
 }
 
@@ -161,8 +161,6 @@ int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t 
                        struct kp__todo *todo)
 {
     struct kp__renewal *n = &kp__rare(core, sub)->renewal;
-    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
-                                       &sub->rare->tested };
     uint64_t all = (uint64_t)sub->count[KP__IDLE] + sub->count[KP__LENT] + sub->rare->tests;
     uint64_t many = 0;
     uint64_t step = all > 0 && by != KP__NEVER ? (by - now) / all : 0;
@@ -170,8 +168,8 @@ int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t 
     if (by < n->retire_by || n->retire_by <= now) n->retire_by = by;
     n->epoch = core->epoch;
     core->clocked = true; /* gets and releases must know when their ends have come */
-    for (int i = 0; i < 3; i++) {
-        const struct kp__list *list = lists[i], *node;
+    for (int i = 0; i < KP__HOLDINGS; i++) {
+        const struct kp__list *list = kp__holding(sub, i), *node;
         for (node = kp__list_last(list); node; node = kp__list_prev(list, node)) {
             struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
             if (slot->errand->doomed) continue;

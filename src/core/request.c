@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * How a request gets into a queue and out of it, and how its owner is told: a parked thread by
- * waking it, an event loop by a letter. serve.c and give.c decide what the answer is. Also to-dos:
- * what a decision leaves to be done without the lock.
+ * waking it, an event loop by a letter. decide.c, create.c and give.c have the answers. Also
+ * to-dos: what a decision leaves to be done without the lock.
  */
 #include <stdio.h>
 

@@ -7,11 +7,13 @@
 
 #include "core/core.h"
 
-/* May it be revoked at all: is it lent, does the borrower of each lease know of it, is no lease
- * ending and no driver function under way, and was driver.revoke not called for it before? And is
- * it due: has its borrower had it for revoke_after (a shared one is never due), and are fewer
- * resources revoked and not given back yet than may be live? */
+/* May it be revoked at all? It must be lent, and no driver function be under way for it; its
+ * borrowers must know that they have it, and not be giving it back; and driver.revoke must not have
+ * been called for it before. */
 bool kp__may_revoke(const struct kp__slot *slot);
+
+/* If it may, is it due? Its borrower must have had it for revoke_after (a shared one is never due),
+ * and of those that were revoked, fewer must be out still than may be live. */
 bool kp__revoke_is_due(const struct kp__core *core, const struct kp__slot *slot, uint64_t now);
 
 /* driver.revoke begins. A borrower that ends its lease meanwhile only marks it as ended: the rest

@@ -17,7 +17,6 @@
 #ifndef KP__CORE_SHARE_H
 #define KP__CORE_SHARE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct kp__core;

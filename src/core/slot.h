@@ -15,7 +15,6 @@
 #include "base/map.h"
 #include "base/slab.h"
 #include "base/timers.h"
-#include "core/rules.h"
 
 struct kp__core;
 struct kp__subpool;
@@ -83,7 +82,7 @@ struct kp__victim {
 
 /* What a slot needs only while it is made, lent, or destroyed. It lies apart, and is free for
  * another slot when this one becomes idle: so only as many are used as were ever needed at once.
- * There is room for one for each slot, so beginning one never fails (flow/door.c). With shared
+ * There is room for one for each slot, so beginning one never fails (flow/room.c). With shared
  * seats, it stays with its slot, because it knows the latest lease of each seat. */
 struct kp__errand {
     struct kp__slab_item item; /* first: base/slab.h */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Subpools: everything for one key. Its slots by state, its waiting requests, its rules, its
- * health. table.c makes and drops them; serve.c, create.c and give.c decide on them.
+ * health. table.c makes and drops them; decide.c, create.c and give.c change what they have.
  */
 #ifndef KP__CORE_SUBPOOL_H
 #define KP__CORE_SUBPOOL_H
@@ -10,6 +10,7 @@
 #include "core/circuit.h"
 #include "core/late.h"
 #include "core/request.h"
+#include "core/rules.h"
 #include "core/slot.h"
 
 /* Counters that only grow, of a key and of the whole pool (kp_stats). */
@@ -159,6 +160,13 @@ struct kp__subpool {
 /* The list of its slots in this state. */
 #define KP__SLOTS(sub, state) (&(sub)->listed[(state) - KP__IDLE])
 _Static_assert(KP__LENT == KP__IDLE + 1, "two states have lists");
+
+/* What it has, whether anybody uses it or not, is on three lists: idle, lent, and tested. */
+enum { KP__HOLDINGS = 3 };
+static inline const struct kp__list *kp__holding(const struct kp__subpool *sub, int i)
+{
+    return i < 2 ? &sub->listed[i] : &sub->rare->tested;
+}
 
 /* Its key, where that lies. */
 static inline void *kp__key_at(const struct kp__subpool *sub)

@@ -115,15 +115,14 @@ static bool any_taker(const struct kp__subpool *sub, bool *comes)
 /* Ageing slots, and their replacements. */
 static void verify_renewal(const struct kp__subpool *sub)
 {
-    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
-                                       &sub->rare->tested };
     const struct kp__renewal *n = &sub->rare->renewal;
-    const struct kp__list *l;
     uint32_t ageing = 0;
 
-    for (int i = 0; i < 3; i++)
-        for (l = kp__list_first(lists[i]); l; l = kp__list_next(lists[i], l))
+    for (int i = 0; i < KP__HOLDINGS; i++) {
+        const struct kp__list *list = kp__holding(sub, i), *l;
+        for (l = kp__list_first(list); l; l = kp__list_next(list, l))
             ageing += KP__OF(l, const struct kp__slot, link)->ageing;
+    }
     require(ageing == n->ageing && n->spare <= ageing, "I2 those that age, and their replacements");
     require(n->making <= sub->count[KP__CREATING], "I2 replacements are being made");
 }

@@ -7,12 +7,10 @@
  * was created elsewhere.
  */
 #include <stdatomic.h>
-#include <string.h>
 
 #include "base/cancel.h"
 #include "core/calendar.h"
 #include "core/create.h"
-#include "core/give.h"
 #include "core/permit.h"
 #include "core/renew.h"
 #include "core/serve.h"
@@ -224,7 +222,7 @@ static void leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
 {
     struct kp__todo todo;
 
-    /* its request hurries it while it waits; afterwards, or without one, upkeep does (jobs.c) */
+    /* its request hurries it while it waits; afterwards, or without one, upkeep does (hurry.c) */
     if (pool->driver.cancel) kp__file_slot_at(&pool->core, job->slot, job->until);
     if (!request) return;
     kp__todo_init(&todo, pool->world);

@@ -6,11 +6,8 @@
 #include <stdatomic.h>
 
 #include "base/check.h"
-#include "core/guide.h"
 #include "flow/door.h"
 #include "flow/fork.h"
-#include "flow/here.h"
-#include "flow/job.h"
 #include "flow/resource.h"
 #include "flow/upkeep.h"
 
@@ -240,10 +237,10 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
 
 void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo)
 {
-    if (pool->watchers == 0) return;
+    if (pool->awaiting == 0) return;
     /* relaxed: under the lock, under which kp__await_news reads it before it parks */
     atomic_fetch_add_explicit(&pool->news, 1, memory_order_relaxed);
-    for (uint32_t i = 0; i < pool->watchers; i++) kp__todo_wake(todo, &pool->news);
+    for (uint32_t i = 0; i < pool->awaiting; i++) kp__todo_wake(todo, &pool->news);
 }
 
 void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
@@ -251,167 +248,9 @@ void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until
     /* relaxed: under the lock */
     uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed);
 
-    pool->watchers++;
+    pool->awaiting++;
     kp__step_out(pool, todo);
     pool->world->park((uint32_t *)&pool->news, seen, until, pool->world->ctx);
     kp__step_in(pool);
-    pool->watchers--;
-}
-
-/* ---- memory ---------------------------------------------------------------------------------- */
-
-/* How many bytes are wanted for the first slab or map that lacks room, and which it is: the other
- * pointer is NULL. 0: none lacks room. */
-static size_t wanted(struct kp__pool *pool, struct kp__slab **slab, struct kp__map **map)
-{
-    struct kp__core *core = &pool->core;
-    struct kp__slab *slabs[] = { &core->slots, &core->errands, &core->subpools, &pool->jobs };
-    struct kp__map *maps[] = { &core->keys, &core->idents, &core->groups };
-    size_t bytes;
-
-    core->errands.least = kp__slab_room(&core->slots);
-    if (kp__keeps_jobs(pool)) pool->jobs.least = core->errands.least;
-    *slab = NULL;
-    *map = NULL;
-    for (size_t i = 0; i < 4; i++)
-        if ((bytes = kp__slab_wants(*slab = slabs[i])) > 0) return bytes;
-    *slab = NULL;
-    for (size_t i = 0; i < 3; i++)
-        if ((bytes = kp__map_wants(*map = maps[i])) > 0) return bytes;
-    return 0;
-}
-
-static void free_old_arrays(struct kp__pool *pool)
-{
-    struct kp__map *maps[] = { &pool->core.keys, &pool->core.idents, &pool->core.groups };
-    size_t bytes;
-    void *old;
-
-    for (size_t i = 0; i < 3; i++)
-        while ((old = kp__map_spent(maps[i], &bytes)) != NULL) kp__free(pool->world, old, bytes);
-}
-
-static bool is_guide_full(const struct kp__core *core)
-{
-    bool guided = core->by_bytes || core->by_fields;
-
-    return core->lanes && guided && kp__guide_room(core->guide) <= core->key_count;
-}
-
-/* A wider guide begins empty: keys enter it when their lanes open again. If there is no memory for
- * one, the old one stays: hits can do without an entry. */
-static void widen_guide(struct kp__pool *pool)
-{
-    struct kp__core *core = &pool->core;
-    uint64_t keys = (uint64_t)core->key_count + 1;
-    struct kp__todo todo;
-
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
-    struct kp__guide *wide = kp__guide_make(keys);
-    kp__step_in(pool);
-    if (kp__guide_room(wide) > kp__guide_room(core->guide)) {
-        struct kp__guide *old = core->guide;
-        core->guide = wide;
-        /* relaxed: a hit loads the seed after the guide, which is stored next; release: pairs with
-         * the acquires of the guide in hit.c and hit_key.c */
-        atomic_store_explicit(&pool->door->quick_seed, core->quick_seed, memory_order_relaxed);
-        atomic_store_explicit(&pool->door->guide, wide, memory_order_release);
-        wide = old;
-    }
-    kp__step_out(pool, &todo);
-    kp__guide_drop(wide);
-    kp__step_in(pool);
-}
-
-static KP__APART bool make_more_room(struct kp__pool *pool)
-{
-    struct kp__slab *slab;
-    struct kp__map *map;
-    struct kp__todo todo;
-    size_t bytes;
-
-    free_old_arrays(pool);
-    if (is_guide_full(&pool->core)) widen_guide(pool);
-    while ((bytes = wanted(pool, &slab, &map)) > 0) {
-        size_t dense = slab ? kp__slab_dense(slab) : bytes;
-        kp__todo_init(&todo, pool->world);
-        kp__step_out(pool, &todo);
-        void *memory = slab ? kp__alloc_raw(pool->world, bytes, 64, dense)
-                            : kp__alloc(pool->world, bytes, 64), *left;
-        kp__step_in(pool);
-        if (!memory && slab && kp__slab_wants(slab) > 0) return false;
-        if (!memory && slab) continue; /* somebody else extended it meanwhile */
-        if (!memory) return kp__map_room(map); /* a map that cannot grow only gets slower */
-        left = slab ? kp__slab_extend(slab, memory, bytes) : kp__map_grow(map, memory, bytes);
-        kp__free(pool->world, left, bytes);
-        free_old_arrays(pool);
-    }
-    return true;
-}
-
-/* Mostly there is room, and this look at it is all that happens. */
-bool kp__make_room(struct kp__pool *pool)
-{
-    const struct kp__core *core = &pool->core;
-    size_t wants = kp__slab_wants(&core->slots) | kp__slab_wants(&core->errands) |
-                   kp__slab_wants(&core->subpools) | kp__slab_wants(&pool->jobs) |
-                   is_guide_full(core);
-    int at_rest = kp__map_at_rest(&core->keys) + kp__map_at_rest(&core->idents) +
-                  kp__map_at_rest(&core->groups);
-
-    return (wants == 0 && at_rest == 3) || make_more_room(pool);
-}
-
-/* ---- time ------------------------------------------------------------------------------------ */
-
-uint64_t kp__after(uint64_t now, int64_t ms)
-{
-    if (ms < 0 && ms != KP_OFF) return now; /* KP_NONE; or what was left of a time that is over */
-    if (ms == KP_OFF || (uint64_t)ms > (KP__NEVER - now) / 1000000) return KP__NEVER;
-    return now + (uint64_t)ms * 1000000;
-}
-
-uint64_t kp__end_of(uint64_t now, int64_t ms)
-{
-    return kp__after(now, ms ? ms : KP_SECONDS(30));
-}
-
-int64_t kp__ms_up(uint64_t ns)
-{
-    return (int64_t)(ns / 1000000 + (ns % 1000000 != 0));
-}
-
-void kp__pause_until(kp_pool *door, uint64_t until_ns)
-{
-    uint32_t word = 0;
-
-    while (kp__now(&door->world) < until_ns) door->world.park(&word, 0, until_ns, door->world.ctx);
-}
-
-uint64_t kp__random(kp_pool *door)
-{
-    return door->world.random(door->world.ctx);
-}
-
-uint64_t kp_now_ns(kp_pool *door)
-{
-    /* acquire: pairs with the release in kp__leave */
-    if (!door || !atomic_load_explicit(&door->pool, memory_order_acquire)) return 0;
-    return kp__now(&door->world);
-}
-
-kp_deadline kp_deadline_in(kp_pool *door, int64_t within_ms)
-{
-    kp_deadline deadline = { 0 };
-    struct kp__todo todo;
-    int code;
-    struct kp__pool *pool = kp__enter(door, &code);
-
-    if (!pool) return deadline;
-    uint64_t now = kp__time(pool);
-    deadline.ns = within_ms == 0 ? kp__later(now, pool->deadline) : kp__after(now, within_ms);
-    kp__todo_init(&todo, pool->world);
-    kp__leave(pool, &todo);
-    return deadline;
+    pool->awaiting--;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Coming in and going out (door.c): the doors of all pools, the lock, and the time.
+ * Coming in and going out (door.c): the doors of all pools, and the lock. And what a call needs in
+ * between: room (room.c), and the time (time.c).
  *
  * THE LOCK. kp__enter takes it, kp__leave gives it back and does what the decisions left to do. In
  * between a call may step out (to run a driver function, to sleep) and in again; while it is
@@ -48,11 +49,13 @@ void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo);
 /* Park on `news` until it changes or `until` comes. With the lock, given back meanwhile. */
 void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
 
+/* ---- memory (room.c) ------------------------------------------------------------------------- */
+
 /* Memory for one more of everything that a new resource or key needs, allocated without the lock.
  * False: out of memory. With the lock, which may be given back meanwhile. */
 bool kp__make_room(struct kp__pool *pool);
 
-/* ---- time ------------------------------------------------------------------------------------ */
+/* ---- time (time.c) --------------------------------------------------------------------------- */
 
 uint64_t kp__after(uint64_t now, int64_t ms);  /* KP_OFF: KP__NEVER, KP_NONE: now */
 uint64_t kp__end_of(uint64_t now, int64_t ms); /* the same, where 0 says the default: 30 s */

@@ -8,7 +8,6 @@
 #include "core/doubt.h"
 #include "flow/door.h"
 #include "flow/event.h"
-#include "flow/find.h"
 #include "flow/health.h"
 #include "flow/job.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Telling: events, misuse, and why the answer was no (event.c). Nothing is swallowed (L11). And
- * where a lease was got, to be told of those that are held too long (trace.c).
+ * Telling: events and misuse (event.c), why the answer was no (why.c), and where a lease was got
+ * that is held for too long (trace.c). Nothing is swallowed (L11).
  */
 #ifndef KP__FLOW_EVENT_H
 #define KP__FLOW_EVENT_H
@@ -15,16 +15,18 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
                const void *resource, int code, const kp_why *why);
 void kp__send(struct kp__pool *pool, kp_event *event);
 
-/* kp__event, with the lock, which is given back meanwhile, even if nobody listens. The key stays;
- * this was no use of it. */
+/* Both with the lock, which is given back meanwhile, even if nobody listens. The key stays; this
+ * was no use of it. */
 void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
                       const void *resource, int code, const kp_why *why, struct kp__todo *todo);
+void kp__send_within(struct kp__pool *pool, struct kp__subpool *sub, kp_event *event,
+                     struct kp__todo *todo);
 
-/* The same about a request, with its tag; only where there is an on_event. */
+/* kp__event_within about a request, with its tag. */
 void kp__event_of(struct kp__pool *pool, kp_event_kind kind, const struct kp__request *r, int code,
                   const kp_why *why, struct kp__todo *todo);
 
-/* An event about a lease. It is filled in with the lock, and sent (kp__send) without. */
+/* An event about a lease, which is filled in with the lock; then it can be sent. */
 struct kp__notice {
     kp_event event;
     const void *frame[KP__FRAMES];
@@ -32,7 +34,7 @@ struct kp__notice {
 void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,
                 kp_event_kind kind, uint64_t now, struct kp__notice *out);
 
-/* ---- misuse, and why not --------------------------------------------------------------------- */
+/* ---- misuse ---------------------------------------------------------------------------------- */
 
 /* Count a misuse, and tell it. Without the lock; pool NULL: it is only told. Returns KP_EMISUSE.
  * _by: the same by the pool's door, which may be NULL, or that of a closed pool. _within: with the
@@ -46,9 +48,12 @@ int kp__misuse_within(struct kp__pool *pool, struct kp__todo *todo, kp_why *why,
  * `sentence` tells it. Returns the code. */
 int kp__no_pool(int code, kp_why *why, const char *sentence);
 
-/* Fill *why, if there is one, with a code and a sentence: this one (NULL: the code's own); or the
- * driver's (if it had no words: the code's own), with its vendor code. */
+/* ---- why not (why.c) ------------------------------------------------------------------------- */
+
+/* Fill *why, if there is one, with a code and a sentence; NULL: the sentence of the code. */
 void kp__say(kp_why *why, int code, const char *sentence);
+
+/* The same with the driver's vendor code, and its words if it had any. `why` is not NULL. */
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure);
 
 /* Add to the sentence, as far as there is room. */

@@ -7,8 +7,6 @@
 #ifndef KP__FLOW_FIELDS_H
 #define KP__FLOW_FIELDS_H
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "keyedpool/options.h"

@@ -63,7 +63,7 @@ int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why);
 /* Forgive a key its failures (kp_retry_now; retry.c). With the lock, given back meanwhile. */
 void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
 
-/* ---- pins ------------------------------------------------------------------------------------ */
+/* ---- pins (pin.c) ---------------------------------------------------------------------------- */
 
 /* The data of a pinned key is the number of its lane; its size has this mark, the id of its door
  * and the serial of its subpool, as many bits of both as there is room for. */

@@ -82,7 +82,7 @@ struct kp__pool {
     struct kp__slab jobs;
     uint32_t inside;       /* calls that stepped out and will step in again */
     uint32_t getting;      /* gets between claim and answer: KP_CLOSE_DRAIN waits for them */
-    uint32_t watchers;     /* calls that park on `news`: close, warm, drain, drop */
+    uint32_t awaiting;     /* calls that park on `news`: close, warm, drain, drop */
     _Atomic uint32_t news; /* changes with what they wait for, if there are any (kp__tell_news) */
     uint64_t announced;    /* when upkeep is due, as it was told last; 0: it is not to be told */
     uint64_t term;         /* the same, of the thread that shuts lanes */

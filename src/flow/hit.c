@@ -113,9 +113,9 @@ static KP__APART int get_brief_at_home(kp_pool *door, kp_key key, uint32_t to, c
 /* A get by a brief key, if the guide leads to its only resource. */
 static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
-    /* acquire: pairs with the release in widen_guide (door.c), after the guide was made */
+    /* acquire: pairs with the release in widen_guide (room.c), after the guide was made */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
-    /* relaxed: it was stored before the guide (door.c, widen_guide), and is only a guess */
+    /* relaxed: it was stored before the guide (room.c, widen_guide), and is only a guess */
     uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed), word;
 
     if (!guide || !key.data) return kp__get_by_key(door, key, NULL, site, out);

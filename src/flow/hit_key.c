@@ -70,7 +70,7 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
     uint64_t word;
 
     if (!door || (ask && !kp__is_plain(ask))) return kp__get(door, key, ask, site, out);
-    /* acquire: pairs with the release in widen_guide (door.c), after the guide was made */
+    /* acquire: pairs with the release in widen_guide (room.c), after the guide was made */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
     if (guide && fits(door, key)) {
         to = kp__guide_find(guide, hash(door, key));

@@ -117,7 +117,7 @@ void kp__job_send(struct kp__job *job);
 /* Run one that was posted to this thread. Without the lock; the job may be gone afterwards. */
 void kp__job_perform(struct kp__job *job);
 
-/* ---- hurried (jobs.c) ------------------------------------------------------------------------ */
+/* ---- hurried (hurry.c) ----------------------------------------------------------------------- */
 
 /* Nobody waits for this job any more, so driver.cancel, if there is one, is to be called for it:
  * once, where the driver's functions run, and not before the job has begun. With the lock. NULL:

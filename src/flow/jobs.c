@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The memory of jobs, and hurrying them. Jobs live in a slab of the pool: their memory stays, so
- * that a second answer is found out as long as the pool lives. A pool in which nobody may stand by
- * a job has room for one per resource, which costs no memory until so many are under way at once.
+ * The memory of jobs. They live in a slab of the pool: their memory stays, so that a second answer
+ * is found out as long as the pool lives. A pool in which nobody may stand by a job has room for
+ * one per resource, which costs no memory until so many are under way at once.
  */
-#include "base/cancel.h"
 #include "base/check.h"
-#include "core/calendar.h"
 #include "flow/door.h"
-#include "flow/find.h"
 #include "flow/job.h"
-#include "flow/loop.h"
 
 bool kp__keeps_jobs(const struct kp__pool *pool)
 {
@@ -47,87 +43,4 @@ void kp__job_put(struct kp__job *job)
     KP__DCHECK(job->slot->errand->job == job);
     kp__errand_of(job->slot)->job = NULL;
     if (!job->kept) kp__slab_put(&job->pool->jobs, job); /* else later (kp__job_let_go) */
-}
-
-/* The end of a resource is needed, whoever it was evicted for. */
-static bool may_hurry(const struct kp__job *job)
-{
-    kp_job_kind kind = job->face.kind;
-
-    return job->pool->driver.cancel && kind != KP_JOB_DESTROY && kind != KP_JOB_REVOKE;
-}
-
-/* Only once: upkeep may look at a test whose time is over again and again, while driver.cancel is
- * being called for it. */
-struct kp__job *kp__job_not_needed(struct kp__job *job)
-{
-    struct kp__pool *pool = job->pool;
-    uint32_t state = KP__JOB_POSTED;
-
-    if (!may_hurry(job) || job->hurried) return NULL;
-    /* release: pairs with the acquire in kp__job_perform; relaxed: the state is only looked at */
-    bool posted = atomic_compare_exchange_strong_explicit(
-        &job->state, &state, KP__JOB_HURRIED, memory_order_release, memory_order_relaxed);
-    job->hurried = posted || state == KP__JOB_DETACHED; /* else it is being answered */
-    if (!job->hurried) return NULL;
-    job->kept = job->slot->sub;
-    job->kept->interest++;
-    if (!posted && (!pool->loop || kp__loop_is_mine(pool->loop))) return job;
-    pool->inside++; /* whoever runs it steps in */
-    if (!posted) kp__loop_post(pool->loop, job);
-    return NULL;
-}
-
-void kp__job_cancel(struct kp__job *job)
-{
-    int cancel = kp__cancel_hold();
-
-    job->pool->driver.cancel(&job->face);
-    kp__cancel_free(cancel);
-}
-
-void kp__job_let_go(struct kp__job *job)
-{
-    struct kp__subpool *sub = job->kept;
-    struct kp__pool *pool = job->pool;
-
-    job->kept = NULL;
-    /* relaxed: it is put with the lock */
-    if (atomic_load_explicit(&job->state, memory_order_relaxed) == KP__JOB_FREE)
-        kp__slab_put(&pool->jobs, job);
-    kp__lose_interest(pool, sub, sub->used_at);
-}
-
-void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo)
-{
-    kp__step_out(pool, todo);
-    kp__job_cancel(job);
-    kp__step_in(pool);
-    kp__job_let_go(job);
-}
-
-struct kp__job *kp__job_call_off(struct kp__job *job)
-{
-    if (job->hurried) return NULL; /* since its time is over */
-    if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) return NULL;
-    struct kp__job *here = kp__job_not_needed(job);
-    job->called_off = job->hurried;
-    return here;
-}
-
-void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
-{
-    struct kp__job *job = slot->errand->job;
-    uint64_t now = kp__time(pool);
-
-    if (slot->state == KP__LENT && job->when != KP_CHECK_RETURN) return;
-    if (!slot->errand->doomed && now < job->until) { /* the look was for another thing */
-        kp__file_slot_at(&pool->core, slot, job->until);
-        return;
-    }
-    if (slot->errand->sponsor) { /* it gives up this moment, and hurries it, or is served */
-        kp__file_slot_at(&pool->core, slot, kp__later(now, KP__LOOK_AGAIN));
-        return;
-    }
-    if ((job = kp__job_not_needed(job)) != NULL) kp__job_hurry(pool, job, todo);
 }

@@ -72,16 +72,11 @@ void kp__announce(struct kp__pool *pool)
 static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const struct kp__seat *seat,
                         uint64_t now, struct kp__todo *todo)
 {
-    struct kp__subpool *sub = slot->sub;
     struct kp__notice notice;
 
     if (!pool->on_event) return;
     kp__notice(pool, slot, seat, KP_EVENT_LEAK, now, &notice);
-    sub->interest++;
-    kp__step_out(pool, todo);
-    kp__send(pool, &notice.event);
-    kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at); /* that was no use of the key */
+    kp__send_within(pool, slot->sub, &notice.event, todo);
 }
 
 /* `tests`: how many were begun in this call of kp_keep. */

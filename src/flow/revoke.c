@@ -22,11 +22,7 @@ static void tell(struct kp__pool *pool, struct kp__subpool *sub, kp_event *event
         event->code = status;
         event->why = &why;
     }
-    sub->interest++;
-    kp__step_out(pool, todo);
-    kp__send(pool, event);
-    kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at);
+    kp__send_within(pool, sub, event, todo);
 }
 
 void kp__revoke_finish(struct kp__job *job)

@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Inspection: snapshots of counters, a walk over the keys, and the state of a pool in words.
+ * Snapshots of the counters, and a walk over the keys. The same in words: explain.c.
  */
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include "flow/stats.h"
+
 #include <string.h>
 
 #include "base/cancel.h"
-#include "base/check.h"
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
-#include "flow/key.h"
-
-/* ---- numbers --------------------------------------------------------------------------------- */
 
 static void tally_to(const struct kp__tally *t, const struct kp__seldom *seldom, kp_stats *s)
 {
@@ -54,7 +49,7 @@ static void counts_to(const uint32_t count[KP__STATES], uint32_t tests, uint32_t
     s->waiting = waiting;
 }
 
-static kp_stats stats_of(const struct kp__subpool *sub)
+kp_stats kp__stats_of(const struct kp__subpool *sub)
 {
     kp_stats s = { .keys = 1 };
 
@@ -67,7 +62,7 @@ static kp_stats stats_of(const struct kp__subpool *sub)
     return s;
 }
 
-static kp_stats stats_of_all(const struct kp__core *core)
+kp_stats kp__stats_of_all(const struct kp__core *core)
 {
     kp_stats s = { .keys = core->key_count };
 
@@ -102,11 +97,11 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
         code = kp__misuse_within(pool, &todo, NULL, "kp_stats_read: out is NULL");
     } else if (kp__every_key(key)) {
         kp__shut_all(pool);
-        s = stats_of_all(&pool->core);
+        s = kp__stats_of_all(&pool->core);
     } else if ((code = kp__check_key(pool, key, NULL, &todo)) == 0) {
         struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code);
         if (sub) {
-            s = stats_of(sub);
+            s = kp__stats_of(sub);
             kp__lose_interest(pool, sub, sub->used_at);
         }
     }
@@ -128,7 +123,7 @@ int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats
     kp__todo_init(&todo, pool->world);
     if (!fn) stop = kp__misuse_within(pool, &todo, NULL, "kp_each_key: fn is NULL");
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
-        kp_stats s = stats_of(sub);
+        kp_stats s = kp__stats_of(sub);
         if (stop != 0) continue; /* walk to the end: that gives up the interest in each key */
         kp__step_out(pool, &todo);
         int cancel = kp__cancel_hold();
@@ -138,297 +133,4 @@ int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats
     }
     kp__leave(pool, &todo);
     return stop;
-}
-
-/* ---- words ----------------------------------------------------------------------------------- */
-
-struct text {
-    char *buf;
-    size_t size, length;
-};
-
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-static void
-add(struct text *t, const char *format, ...)
-{
-    va_list args;
-    size_t left = t->length < t->size ? t->size - t->length : 0;
-
-    va_start(args, format);
-    int n = vsnprintf(left ? t->buf + t->length : NULL, left, format, args);
-    va_end(args);
-    t->length += (size_t)n; /* no encoding can fail: n is not negative */
-}
-
-static void add_counts(struct text *t, const kp_stats *s, int64_t max)
-{
-    add(t, "live %" PRIu64, s->live);
-    if (max != KP__UNBOUND) add(t, " of %" PRId64, max);
-    add(t,
-        " (creating %" PRIu64 ", idle %" PRIu64 ", lent %" PRIu64 ", closing %" PRIu64
-        "), waiting %" PRIu64,
-        s->creating, s->idle, s->lent, s->closing, s->waiting);
-    if (s->revoked) add(t, ", revoked %" PRIu64, s->revoked);
-}
-
-struct snapshot { /* of one key, taken under the lock, written without it */
-    kp_stats stats;
-    int64_t max_live;
-    struct holder {
-        const char *tag;
-        const void *site, *frame[KP__FRAMES];
-        size_t frames;
-        uint64_t since;
-        uint32_t thread;
-        bool revoked;
-    } holder[8];
-    int holders;
-    struct {
-        const char *tag, *limit;
-        uint64_t arrived;
-    } waiter[8];
-    int waiters;
-    uint64_t now, back_off;
-    bool refused, failed, tripped;
-    uint32_t doubts, tests;
-    struct kp__circuit circuit;
-    uint32_t old, ageing;
-    char cause[200];
-};
-
-/* How this key's creations have gone. */
-static void snap_health(const struct kp__health *h, struct snapshot *s)
-{
-    const struct kp__failure *last = h->last;
-
-    s->refused = h->refused;
-    s->failed = h->failures > 0;
-    s->back_off = h->back_off;
-    s->tripped = h->tripped;
-    s->circuit = *h->circuit;
-    if (last) snprintf(s->cause, sizeof s->cause, "%s", kp__failure_text(last));
-}
-
-/* How many resources there are from before the latest kp_rotate. */
-static uint32_t count_old(const struct kp__subpool *sub)
-{
-    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
-                                       &sub->rare->tested }, *node;
-    uint32_t old = 0;
-
-    for (int i = 0; i < 3; i++)
-        for (node = kp__list_first(lists[i]); node; node = kp__list_next(lists[i], node))
-            old += KP__OF(node, const struct kp__slot, link)->old;
-    return old;
-}
-
-static void snap_holder(const struct kp__slot *slot, const struct kp__seat *seat, struct holder *h)
-{
-    *h = (struct holder){ .tag = kp__seat_tag(slot, seat),
-                          .site = kp__seat_site(slot, seat),
-                          .since = seat->since,
-                          .thread = seat->thread_id,
-                          .revoked = slot->state == KP__REVOKED };
-    h->frames = kp__trace_of(slot, seat, h->frame);
-}
-
-/* Who holds the slots on this list. */
-static void snap_holders(const struct kp__list *list, struct snapshot *s)
-{
-    const struct kp__list *node = kp__list_first(list);
-
-    for (; node && s->holders < 8; node = kp__list_next(list, node)) {
-        const struct kp__slot *slot = KP__OF(node, const struct kp__slot, link);
-        for (uint32_t i = 0; i < slot->errand->seats && s->holders < 8; i++)
-            if (kp__seat_at(slot, i)->lent)
-                snap_holder(slot, kp__seat_at(slot, i), &s->holder[s->holders++]);
-    }
-}
-
-static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot *s)
-{
-    struct kp__list *node;
-
-    s->stats = stats_of(sub);
-    s->max_live = sub->rules ? sub->rules->max_live : 0;
-    s->now = kp__time(pool);
-    snap_health(&sub->rare->health, s);
-    s->doubts = sub->rare->doubts;
-    s->tests = sub->rare->tests;
-    s->old = count_old(sub);
-    s->ageing = sub->rare->renewal.ageing;
-    snap_holders(&sub->rare->taken, s);
-    snap_holders(KP__SLOTS(sub, KP__LENT), s);
-    for (int q = 0; q < KP__QUEUES; q++) {
-        for (node = kp__list_first(&sub->rare->queue[q]); node && s->waiters < 8;
-             node = kp__list_next(&sub->rare->queue[q], node)) {
-            const struct kp__request *r = KP__OF(node, struct kp__request, link);
-            s->waiter[s->waiters].tag = r->tag;
-            s->waiter[s->waiters].limit = kp__limit_name[r->limit];
-            s->waiter[s->waiters++].arrived = r->arrived;
-        }
-    }
-}
-
-static void write_health(struct text *t, const struct snapshot *s)
-{
-    if (s->refused) add(t, "\n  refused until kp_retry_now: %s", s->cause);
-    else if (s->failed && s->back_off > s->now)
-        add(t, "\n  down for %" PRId64 " ms more: %s", kp__ms_up(s->back_off - s->now), s->cause);
-    else if (s->failed)
-        add(t, "\n  its latest create failed: %s", s->cause);
-    if (s->doubts > 0) add(t, "\n  suspect: %" PRIu32 " in doubt, as a peer is gone", s->doubts);
-    if (s->tests > 0) add(t, "\n  being validated by the keeper: %" PRIu32, s->tests);
-}
-
-/* Is a limit on idle ones too small for how many are lent at once? The sign: the resources
- * destroyed as surplus are at least an eighth of the gets; a few in all are no sign. */
-static bool churns(const kp_stats *s)
-{
-    enum { A_FEW = 16, ONE_IN = 8 };
-
-    return s->surplus >= A_FEW && s->surplus >= s->gets / ONE_IN;
-}
-
-static void write_circuit(struct text *t, const struct snapshot *s)
-{
-    const struct kp__circuit *c = &s->circuit;
-
-    if (!s->tripped) return;
-    add(t, "\n  circuit ");
-    if (c->probing)
-        add(t, "half-open: %" PRIu32 " probes under way, %" PRIu32 " in a row succeeded", c->probes,
-            c->passed);
-    else if (c->until == KP__NEVER)
-        add(t, "open until kp_retry_now");
-    else
-        add(t, "open for %" PRId64 " ms more",
-            c->until > s->now ? kp__ms_up(c->until - s->now) : 0);
-    add(t, " (%s)", kp__limit_name[c->limit]);
-}
-
-static void write_holder(struct text *t, const struct holder *h, uint64_t now)
-{
-    add(t, "\n  %s for %" PRId64 " ms to %s", h->revoked ? "revoked, and lent" : "lent",
-        kp__ms_since(h->since, now), h->tag ? h->tag : "(no tag)");
-    if (h->thread) add(t, ", thread %" PRIu32, h->thread);
-    add(t, ", got at %p", h->site);
-    for (size_t i = 0; i < h->frames; i++) add(t, "%s%p", i ? " " : ", by ", h->frame[i]);
-}
-
-static void write_key(struct text *t, const char *name, const struct snapshot *s)
-{
-    add(t, "%s: ", name);
-    add_counts(t, &s->stats, s->max_live);
-    write_health(t, s);
-    if (s->old) add(t, "\n  %" PRIu32 " from before kp_rotate", s->old);
-    if (s->ageing) add(t, "\n  %" PRIu32 " to be replaced", s->ageing);
-    if (churns(&s->stats))
-        add(t, "\n  churns: %" PRIu64 " of %" PRIu64 " made were destroyed as surplus (max_idle)",
-            s->stats.surplus, s->stats.creates);
-    write_circuit(t, s);
-    for (int i = 0; i < s->holders; i++) write_holder(t, &s->holder[i], s->now);
-    for (int i = 0; i < s->waiters; i++)
-        add(t, "\n  waiting for %" PRId64 " ms: %s, limited by %s",
-            kp__ms_since(s->waiter[i].arrived, s->now),
-            s->waiter[i].tag ? s->waiter[i].tag : "(no tag)",
-            s->waiter[i].limit);
-    add(t, "\n");
-}
-
-static void explain_key(struct kp__pool *pool, struct kp__subpool *sub, struct text *t,
-                        struct kp__todo *todo)
-{
-    struct snapshot s = { .holders = 0 };
-    char name[96];
-
-    snap(pool, sub, &s);
-    kp__step_out(pool, todo);
-    kp__key_print(&pool->key_type, kp__key_of(pool, sub), name, sizeof name);
-    write_key(t, name, &s);
-    kp__step_in(pool);
-}
-
-static void explain_pool(struct kp__pool *pool, struct text *t)
-{
-    kp__shut_all(pool);
-    kp_stats s = stats_of_all(&pool->core);
-    uint64_t now = kp__time(pool);
-
-    add(t, "pool %s: %" PRIu64 " keys, ", pool->name ? pool->name : "(no name)", s.keys);
-    add_counts(t, &s, pool->core.live.cap);
-    if (pool->core.lent.cap != KP__UNBOUND)
-        add(t, ", leases %" PRIu64 " of %" PRId64, s.leases, pool->core.lent.cap);
-    if (pool->core.live.cap == KP__UNBOUND && pool->core.lent.cap == KP__UNBOUND)
-        add(t, "; no budget over all keys (budget.max_live)");
-    if (kp__token_lacks(&pool->core.rate, now))
-        add(t, "; no creation token for %" PRId64 " ms (budget.create_rate)",
-            kp__ms_up(kp__token_at(&pool->core.rate, now) - now));
-    add(t, "\n");
-}
-
-static bool is_worth_a_word(const struct kp__subpool *sub)
-{
-    const struct kp__health *h = &sub->rare->health;
-    kp_stats s = stats_of(sub);
-
-    return s.waiting || s.leases || s.revoked || h->refused || h->failures || h->tripped ||
-           sub->rare->doubts || churns(&s);
-}
-
-size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
-{
-    struct text t = { buf, buf ? size : 0, 0 };
-    struct kp__todo todo;
-    struct kp__subpool *sub;
-    int code, shown = 0;
-    struct kp__pool *pool = kp__enter(door, &code);
-
-    if (t.size) buf[0] = 0;
-    if (!pool) {
-        add(&t, "%s\n", kp_strerror(code));
-        return t.length;
-    }
-    kp__todo_init(&todo, pool->world);
-    if (pool->core.phase != KP__OPEN) add(&t, "%s\n", kp_strerror(KP_ECLOSED));
-    if (kp__every_key(key)) {
-        explain_pool(pool, &t);
-        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            if (is_worth_a_word(sub) && shown++ < 32)
-                explain_key(pool, sub, &t, &todo);
-    } else if (kp__key_fits(pool, key) &&
-               (sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
-        explain_key(pool, sub, &t, &todo);
-        kp__lose_interest(pool, sub, sub->used_at);
-    } else {
-        add(&t, "this pool has no such key\n");
-    }
-    kp__leave(pool, &todo);
-    return t.length;
-}
-
-size_t kp_key_text(kp_pool *door, kp_key key, char *buf, size_t size)
-{
-    static const kp_key_type bytes;
-    struct kp__todo todo;
-    int code;
-    struct kp__pool *pool = kp__enter(door, &code);
-    size_t length;
-
-    if (!buf) size = 0;
-    if (!pool) return kp__key_print(&bytes, key, buf, size);
-    kp__todo_init(&todo, pool->world);
-    struct kp__subpool *sub = kp__is_pinned(key) ? kp__known(pool, key) : NULL;
-    if (sub) {
-        kp__take_interest(pool, sub);
-        key = kp__key_of(pool, sub);
-    }
-    kp__step_out(pool, &todo);
-    length = kp__key_print(&pool->key_type, key, buf, size);
-    kp__step_in(pool);
-    if (sub) kp__lose_interest(pool, sub, sub->used_at);
-    kp__leave(pool, &todo);
-    return length;
 }

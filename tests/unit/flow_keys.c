@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/flow/find.c, rules.c, warm.c and retire.c: keys that cannot be made, limits asked
+ * Tests of src/flow/find.c, rules.c, warm.c and clear.c: keys that cannot be made, limits asked
  * for while memory runs out, pins, warming, adding, and invalidating.
  */
 #include "flow_stage.h"

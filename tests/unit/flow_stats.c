@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/flow/stats.c: what is counted, and what kp_explain says.
+ * Tests of src/flow/stats.c and explain.c: what is counted, and what kp_explain says.
  */
 #include "flow_stage.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * How keys are run down: kp_evict destroys what is idle, kp_drop ends a key. Neither makes a get
+ * How keys are cleared: kp_evict destroys what is idle, kp_drop ends a key. Neither makes a get
  * fail, and each returns when it is done.
  */
 #include "contract.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Running keys down: invalidate a resource, or all that a key has; destroy what is idle; wait for
- * what is out; drop a key. Each call returns when that is done, or its time is over.
+ * Clearing keys: invalidate a resource, or all that a key has; evict what is idle; drain, that is,
+ * wait for what is out; drop a key. Each call returns when that is done, or its time is over.
+ * (kp_rotate, which retires what a key has over a period, is in rotate.c.)
  */
 #include "base/check.h"
 #include "core/give.h"
@@ -58,13 +59,11 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
 
 static int64_t invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
-    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__LENT), KP__SLOTS(sub, KP__IDLE),
-                                       &sub->rare->tested };
     int64_t found = 0;
 
     kp__note_time(&pool->core, kp__time(pool));
-    for (int i = 0; i < 3 && pool->core.phase != KP__CLOSED; i++) {
-        const struct kp__list *list = lists[i];
+    for (int i = 0; i < KP__HOLDINGS && pool->core.phase != KP__CLOSED; i++) {
+        const struct kp__list *list = kp__holding(sub, i);
         struct kp__list *node = kp__list_first(list), *next;
         for (; node; node = next) {
             next = kp__list_next(list, node);
@@ -95,7 +94,7 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 
 /* ---- evict ----------------------------------------------------------------------------------- */
 
-/* How many idle ones there are, with those that the keeper has validated at this moment: they are
+/* How many idle ones there are, with those that the keeper is validating at this moment: they are
  * idle again afterwards, unless they are doomed. */
 static int64_t count_idle(const struct kp__subpool *sub)
 {

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The sentences of a kp_why: a code and its cause, and why a request was refused (the end of step
+ * 6), with the numbers of its key at that moment.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "flow/door.h"
+#include "flow/event.h"
+
+void kp__say(kp_why *why, int code, const char *sentence)
+{
+    if (!why) return;
+    memset(why, 0, sizeof *why);
+    why->code = code;
+    snprintf(why->text, sizeof why->text, "%s", sentence ? sentence : kp_strerror(code));
+}
+
+void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure)
+{
+    kp__say(why, code, failure->text[0] ? failure->text : NULL);
+    why->vendor_code = failure->vendor_code;
+}
+
+void kp__say_more(kp_why *why, const char *format, ...)
+{
+    size_t length = strlen(why->text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why->text + length, sizeof why->text - length, format, args);
+    va_end(args);
+}
+
+/* ---- of a request ---------------------------------------------------------------------------- */
+
+/* The lease of this key that has lasted the longest, and its slot; NULL: none is out. What is lent
+ * is listed in the order in which it became lent, but one that is shared may have any leases since.
+ */
+static const struct kp__seat *longest_lease(const struct kp__subpool *sub,
+                                            const struct kp__slot **of)
+{
+    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT), *node = kp__list_first(lent);
+    const struct kp__seat *longest = NULL;
+
+    for (; node; node = kp__list_next(lent, node)) {
+        const struct kp__slot *slot = KP__OF(node, const struct kp__slot, link);
+        for (uint32_t i = 0; i < slot->errand->seats; i++) {
+            const struct kp__seat *seat = kp__seat_at(slot, i);
+            if (!seat->lent || (longest && seat->since >= longest->since)) continue;
+            longest = seat;
+            *of = slot;
+        }
+        if (slot->errand->seats == 1) break;
+    }
+    return longest;
+}
+
+static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
+{
+    const struct kp__slot *slot = NULL;
+    const struct kp__seat *longest = longest_lease(sub, &slot);
+
+    why->live = (uint32_t)kp__sub_live(sub);
+    why->creating = sub->count[KP__CREATING];
+    why->idle = sub->count[KP__IDLE];
+    why->lent = sub->count[KP__LENT];
+    why->closing = sub->count[KP__CLOSING];
+    why->waiting = sub->waiting;
+    why->max_live = !sub->rules                           ? 0
+                    : sub->rules->max_live == KP__UNBOUND ? KP_UNLIMITED
+                                                          : sub->rules->max_live;
+    if (!longest) return;
+    const char *tag = kp__seat_tag(slot, longest);
+    why->oldest_lent_ms = kp__ms_since(longest->since, now);
+    if (tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", tag);
+}
+
+/* The thread that has held a resource of this key for the longest time; 0: not known. Something of
+ * this key is lent. */
+static uint32_t oldest_thread(const struct kp__subpool *sub)
+{
+    const struct kp__slot *slot = NULL;
+
+    return longest_lease(sub, &slot)->thread_id;
+}
+
+static bool holds_doomed(const struct kp__subpool *sub)
+{
+    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+
+    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l))
+        if (KP__OF(l, const struct kp__slot, link)->errand->doomed) return true;
+    return false;
+}
+
+static void say_timeout(const struct kp__core *core, const struct kp__subpool *sub, kp_why *why)
+{
+    const struct kp__failure *last = sub->rare->health.last;
+
+    why->text[0] = 0;
+    kp__say_more(why,
+                 "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
+                 ", creating %" PRIu32 "), %" PRIu32 " ahead",
+                 why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
+    if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
+        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64, core->live.used,
+                     core->live.cap);
+    if (holds_doomed(sub))
+        kp__say_more(why,
+                     "; one of those lent was invalidated: kp_discard frees its place at once");
+    if (why->oldest_tag[0]) {
+        kp__say_more(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms,
+                     why->oldest_tag);
+        if (oldest_thread(sub)) kp__say_more(why, " (thread %" PRIu32 ")", oldest_thread(sub));
+    }
+    if (last && sub->rare->health.failures > 0)
+        kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
+}
+
+/* KP_OFF: only kp_retry_now, or new limits, can help. */
+static int64_t ms_until(uint64_t at, uint64_t now)
+{
+    return at == KP__NEVER ? KP_OFF : at > now ? kp__ms_up(at - now) : 0;
+}
+
+void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    kp__say(why, KP_EBREAKER, NULL);
+    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[h->circuit->limit]);
+    why->retry_after_ms = ms_until(h->circuit->until, now);
+    if (!h->last) return;
+    why->vendor_code = h->last->vendor_code;
+    kp__say_more(why, "; last create failed: %.100s", kp__failure_text(h->last));
+}
+
+/* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
+ * estimate of refuse_late. */
+static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,
+                           uint64_t now)
+{
+    const struct kp__health *h = &request->sub->rare->health;
+    uint64_t at = h->tripped ? h->circuit->until : h->back_off;
+
+    if (kp_error_find(request->grant.code)->retry == KP_RETRY_NEVER) return KP_OFF;
+    if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
+    if (request->limit == KP__BY_REFUSE_LATE) at = request->hope;
+    return ms_until(at, now);
+}
+
+void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
+                    kp_why *why)
+{
+    const struct kp__subpool *sub = request->sub;
+    int code = request->grant.code;
+    kp_why cause = *why; /* what kp__blame left there */
+
+    kp__say(why, code,
+            request->limit == KP__BY_REFUSE_LATE
+                ? "refused at once: it could not be served before its deadline"
+                : NULL);
+    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[request->limit]);
+    why->waited_ms = kp__ms_since(request->arrived, now);
+    why->ahead = kp__queue_ahead(request);
+    why->retry_after_ms = retry_after(core, request, now);
+    count_key(sub, now, why);
+    if (code == KP_ETIMEDOUT) {
+        if (sub->rare->health.last && sub->rare->health.failures)
+            why->vendor_code = sub->rare->health.last->vendor_code;
+        say_timeout(core, sub, why);
+    } else if (cause.code) {
+        why->vendor_code = cause.vendor_code;
+        memcpy(why->field, cause.field, sizeof why->field);
+        if (cause.code == code) memcpy(why->text, cause.text, sizeof why->text);
+        else kp__say_more(why, "; last create failed: %.100s", cause.text);
+    } else if (code == KP_EAGAIN || code == KP_EFULL) {
+        kp__say_more(why, " (limit: %s)", why->limit);
+    }
+}

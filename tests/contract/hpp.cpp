@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+//
+// keyedpool.hpp: what its classes add to the functions they call is when these are called. So a
+// pool that was closed answers as a closed one does, and may be closed again.
+#include <keyedpool.hpp>
+
+#include <csetjmp>
+#include <cstdarg>
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+#include <cmocka.h>
+}
+
+namespace {
+
+int made;
+
+int create(kp_job *, void **out)
+{
+    *out = &made;
+    made++;
+    return 0;
+}
+
+int destroy(kp_job *, void *)
+{
+    made--;
+    return 0;
+}
+
+kp_options options()
+{
+    kp_options o{};
+    o.driver.create = create;
+    o.driver.destroy = destroy;
+    return o;
+}
+
+void a_closed_pool_must_say_again_how_many_are_out(void **)
+{
+    kp::pool<int> pool;
+    assert_int_equal(pool.open(options()), 0);
+    auto lease = pool.get(kp::key("k"));
+    assert_int_equal(lease.status(), 0);
+    assert_int_equal(pool.close(KP_CLOSE_NOW), 1);
+    assert_int_equal(pool.close(KP_CLOSE_NOW), 1);
+    lease.release();
+    assert_int_equal(pool.close(), 0);
+    assert_int_equal(made, 0);
+}
+
+void a_get_from_a_closed_pool_must_say_closed(void **)
+{
+    kp::pool<int> pool;
+    assert_int_equal(pool.open(options()), 0);
+    assert_int_equal(pool.close(), 0);
+    assert_int_equal(pool.get(kp::key("k")).status(), KP_ECLOSED);
+    assert_int_equal(pool.try_get(kp::key("k")).status(), KP_ECLOSED);
+}
+
+void a_pool_that_ends_must_be_closed_unless_it_was(void **)
+{
+    kp_pool *bare = nullptr;
+    kp::lease<int> lease;
+    {
+        kp::pool<int> pool, moved;
+        assert_int_equal(pool.open(options()), 0);
+        bare = pool.raw();
+        moved = std::move(pool);
+        assert_true(kp_is_pool(bare));
+    }
+    assert_false(kp_is_pool(bare));
+    {
+        kp::pool<int> pool;
+        assert_int_equal(pool.open(options()), 0);
+        lease = pool.get(kp::key("k"));
+        assert_int_equal(pool.close(KP_CLOSE_NOW), 1);
+    } // and does not wait for the lease here
+    lease.release();
+    assert_int_equal(made, 0);
+}
+
+void a_pool_that_was_closed_must_be_open_after_open(void **)
+{
+    kp::pool<int> pool;
+    assert_int_equal(pool.close(), 0); // there is none yet
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pool.open(options()), 0);
+        assert_int_equal(pool.get(kp::key("k")).status(), 0);
+        if (i == 0) assert_int_equal(pool.close(), 0);
+    }
+    assert_true(kp_is_pool(pool.raw()));
+}
+
+} // namespace
+
+int main()
+{
+    const CMUnitTest tests[] = {
+        cmocka_unit_test(a_closed_pool_must_say_again_how_many_are_out),
+        cmocka_unit_test(a_get_from_a_closed_pool_must_say_closed),
+        cmocka_unit_test(a_pool_that_ends_must_be_closed_unless_it_was),
+        cmocka_unit_test(a_pool_that_was_closed_must_be_open_after_open),
+    };
+
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
