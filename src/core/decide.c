@@ -103,7 +103,7 @@ static struct kp__slot *next_idle(const struct kp__subpool *sub)
 
 /* The lent slot with a seat left, or else the idle one, that is next; NULL: none. Those past their
  * age end here; but not one that has just been made for a request, even if it may not be idle at
- * all. */
+ * all, unless kp_rotate retired it meanwhile. */
 static struct kp__slot *ready_slot(struct look *l)
 {
     struct kp__subpool *sub = l->sub;
@@ -116,8 +116,8 @@ static struct kp__slot *ready_slot(struct look *l)
     }
     while (sub->count[KP__IDLE] > 0) {
         struct kp__slot *slot = next_idle(sub);
-        bool young = slot->due_to_key || l->now < kp__expires_at(slot, KP_CHECK_GET);
-        if (young && !kp__is_used_up(slot)) return slot;
+        bool new = slot->due_to_key && !slot->old;
+        if ((new || l->now < kp__expires_at(slot, KP_CHECK_GET)) && !kp__is_used_up(slot)) return slot;
         kp__close_idle(l->core, slot,
                        kp__is_used_up(slot) ? KP_CAUSE_USES : kp__expired(slot, KP_CHECK_GET),
                        l->todo);

@@ -186,8 +186,8 @@ static int ready_slot(struct model *m, int key)
     }
     while (found == NOBODY && m_count(m, key, M_IDLE) > 0) {
         found = m->key[key].rules.idle_lifo ? m_newest_idle(m, key) : m_oldest_idle(m, key);
-        bool young = m->slot[found].due_to_key || m->now < m_expires_at(m, found);
-        if (young && !m_spent(m, &m->slot[found])) break;
+        bool new = m->slot[found].due_to_key && !m->slot[found].old;
+        if ((new || m->now < m_expires_at(m, found)) && !m_spent(m, &m->slot[found])) break;
         m_close(m, found, R_EXPIRED);
         found = NOBODY;
     }

@@ -69,8 +69,8 @@ static inline struct kp__rules stage_rules(void)
 {
     return (struct kp__rules){
         .refs = 1, .max_live = KP__UNBOUND, .max_lent = KP__UNBOUND, .max_idle = KP__UNBOUND,
-        .max_creating = KP__UNBOUND, .max_waiting = KP__UNBOUND, .sharing = 1,
-        .utilization_pct = 100, .breaker_failures = KP__UNBOUND, .weight = 1,
+        .max_creating = KP__UNBOUND, .max_waiting = KP__UNBOUND, .lasting = KP__UNBOUND,
+        .sharing = 1, .utilization_pct = 100, .breaker_failures = KP__UNBOUND, .weight = 1,
         .max_uses = KP__UNBOUND, .breaker_probes = 1,
         .idle_ttl = KP__NEVER, .excess_ttl = KP__NEVER, .max_age = KP__NEVER,
         .create_timeout = KP__NEVER, .shed_target = KP__NEVER, .reserve_after = KP__NEVER,
