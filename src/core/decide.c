@@ -117,7 +117,8 @@ static struct kp__slot *ready_slot(struct look *l)
     while (sub->count[KP__IDLE] > 0) {
         struct kp__slot *slot = next_idle(sub);
         bool new = slot->due_to_key && !slot->old;
-        if ((new || l->now < kp__expires_at(slot, KP_CHECK_GET)) && !kp__is_used_up(slot)) return slot;
+        bool young = new || l->now < kp__expires_at(slot, KP_CHECK_GET);
+        if (young && !kp__is_used_up(slot)) return slot;
         kp__close_idle(l->core, slot,
                        kp__is_used_up(slot) ? KP_CAUSE_USES : kp__expired(slot, KP_CHECK_GET),
                        l->todo);
