@@ -182,6 +182,7 @@ struct model {
     struct model_moment arrival; /* when the next creation is due, if they are evenly spaced */
     uint64_t took, look;         /* when the latest began; when upkeep looks for the next one */
     uint64_t now, stamps, returns, opens, serials, unused, epoch;
+    uint64_t latest; /* when something was decided last; a driver function may have begun since */
     bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];
     uint64_t places, free_place[MODEL_KEYS]; /* of keys; free places, the last freed one last */

@@ -10,6 +10,7 @@ int m_answer(struct model *m, kp_job_kind kind, uint64_t serial)
     int status = m->answer(m->ctx, kind, serial, &takes_ns);
 
     m->now += takes_ns;
+    if (status != KP_PENDING) m->latest = m->now;
     return status;
 }
 
@@ -41,7 +42,7 @@ bool m_doom(struct model *m, int slot, enum model_reason reason)
     s->doomed = true;
     s->reason = reason;
     s->open = 0;
-    if (m_borrowers(s) > 0 && m_waiting(m, s->key) > 0) m_file_key(m, s->key, m->now);
+    if (m_borrowers(s) > 0 && m_waiting(m, s->key) > 0) m_file_key(m, s->key, m->latest);
     return true;
 }
 

@@ -169,6 +169,7 @@ static bool check(struct model *m, struct model_request *r)
         return false;
     }
     if (status >= 0 && !s->doomed) {
+        m_file_leases(m, s, 0); /* now somebody has the lease */
         open_to_others(m, r);
         return true;
     }

@@ -315,7 +315,7 @@ static void step(const struct op *op)
 {
     for (int side = 0; side < 2; side++) the.calls[side] = (struct calls){ .state = op->fate };
     the.now += 1 + op->fate % 1000;
-    the.model.now = the.now;
+    the.model.now = the.model.latest = the.now;
     the.did[0] = 0;
     operate(op);
     compare_calls();
