@@ -347,39 +347,6 @@ void m_created(struct model *m, int slot, struct model_request *r)
     }
 }
 
-/* A pause after failures, with full jitter. */
-static uint64_t pause_after(const struct model *m, const struct model_rules *rules,
-                            int64_t failures)
-{
-    uint64_t least = UINT64_C(10000000), pause = rules->retry_first;
-
-    if (pause == 0 && rules->retry) pause = least;
-    for (int64_t i = 1; i < failures && pause < rules->retry_max; i++) pause *= 2;
-    if (pause > rules->retry_max) pause = rules->retry_max;
-    if (pause == 0 && rules->retry) pause = least;
-    return pause ? m->luck % pause + 1 : 0;
-}
-
-/* Without a pause the background stops rather than retry at once. */
-static void remember(const struct model *m, struct model_key *k, int code, bool background)
-{
-    const struct model_rules *rules = &k->rules;
-    uint64_t pause = pause_after(m, rules, ++k->failures);
-
-    k->back_off = pause ? m->now + pause : 0;
-    if (background && !pause && !rules->cache_once) k->refill = k->warm = false;
-    if (k->refused && code != KP_EREFUSED) return; /* the refusal stays the reason */
-    k->refused = code == KP_EREFUSED;
-    if (rules->cache_once && background && !k->refused && k->kept < rules->max_live) {
-        k->kept_code[k->kept++] = code;
-        return;
-    }
-    k->last_code = code;
-    k->last_until = rules->cache_once || !rules->cache_failure || k->refused
-                        ? 0
-                        : m_later(m->now, rules->cache_failure);
-}
-
 static void create_failed(struct model *m, int slot, struct model_request *r, int status)
 {
     int key = m->slot[slot].key, sponsor = release_sponsor(m, slot);
@@ -399,7 +366,7 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
     if (m->slot[slot].renews) m_file_key(m, key, m->now + UINT64_C(1000000000));
     m->slot[slot] = (struct model_slot){ .state = M_FREE };
     TALLY(m, key, create_failures, 1);
-    remember(m, k, code, !r && sponsor == NOBODY);
+    m_remember(m, k, code, !r && sponsor == NOBODY);
     (void)m_outcome(m, key, KP_BREAK_CREATE, false, &probe);
     if (k->back_off) m_file_key(m, key, k->back_off);
     else if (k->refill) m_file_key(m, key, m->now);

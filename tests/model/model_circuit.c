@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's circuits: a list of successes and failures, and marks on what was let through as a
- * probe while the circuit is half-open. The number of probes is counted from the marks, not stored.
+ * What failures leave behind: a pause, and the last reason. And the circuits: a list of successes
+ * and failures, and marks on what was let through as a probe while the circuit is half-open. The
+ * number of probes is counted from the marks, not stored.
  */
 #include "model_inside.h"
 
@@ -142,4 +143,37 @@ void model_lease_report(struct model *m, int slot, int seat, int status)
 
     if (m_outcome(m, s->key, KP_BREAK_USE, status >= 0, &s->seat[seat].probe)) m_settle(m, s->key);
     m_do(m);
+}
+
+/* A pause after failures, with full jitter. */
+static uint64_t pause_after(const struct model *m, const struct model_rules *rules,
+                            int64_t failures)
+{
+    uint64_t least = UINT64_C(10000000), pause = rules->retry_first;
+
+    if (pause == 0 && rules->retry) pause = least;
+    for (int64_t i = 1; i < failures && pause < rules->retry_max; i++) pause *= 2;
+    if (pause > rules->retry_max) pause = rules->retry_max;
+    if (pause == 0 && rules->retry) pause = least;
+    return pause ? m->luck % pause + 1 : 0;
+}
+
+/* Without a pause the background stops rather than retry at once. */
+void m_remember(const struct model *m, struct model_key *k, int code, bool background)
+{
+    const struct model_rules *rules = &k->rules;
+    uint64_t pause = pause_after(m, rules, ++k->failures);
+
+    k->back_off = pause ? m->now + pause : 0;
+    if (background && !pause && !rules->cache_once) k->refill = k->warm = false;
+    if (k->refused && code != KP_EREFUSED) return; /* the refusal stays the reason */
+    k->refused = code == KP_EREFUSED;
+    if (rules->cache_once && background && !k->refused && k->kept < rules->max_live) {
+        k->kept_code[k->kept++] = code;
+        return;
+    }
+    k->last_code = code;
+    k->last_until = rules->cache_once || !rules->cache_failure || k->refused
+                        ? 0
+                        : m_later(m->now, rules->cache_failure);
 }

@@ -71,7 +71,8 @@ uint64_t m_token_look(struct model *m, int key, uint64_t now);
 struct model_bucket m_bucket(const struct model *m);
 void m_bucket_set(struct model *m, struct model_bucket bucket); /* with the current rate */
 
-/* circuits (model_circuit.c); mark: set for a probe */
+/* failures and circuits (model_circuit.c); mark: set for a probe */
+void m_remember(const struct model *m, struct model_key *k, int code, bool background);
 bool m_breaks(const struct model_rules *rules, uint32_t kind);
 bool m_circuit_bars(const struct model *m, int key);
 void m_probe(struct model *m, struct model_request *r, bool *mark);
