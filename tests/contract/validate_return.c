@@ -150,20 +150,22 @@ static void a_loop_must_hurry_one_whose_time_is_over(void **state)
 }
 
 /* It is destroyed, whatever its validation would say; and the failure of a driver that was told to
- * end is none. */
+ * end is none. But that its peer is gone, nobody told it to say. */
 static void one_must_be_called_off_when_its_pool_closes(void **state)
 {
     contract c;
 
     (void)state;
-    kp_loop *loop = give_back_on_a_loop(&c, true);
-    assert_int_equal(kp_pool_close(c.pool, KP_CLOSE_WAIT, 1000), 1);
-    assert_ptr_equal(seen.cancelled, seen.pending);
-    kp_job_done(seen.pending, -1, NULL);
-    assert_int_equal(kp_cast_read(c.cast).destroys, 1);
-    assert_int_equal(c.events[KP_EVENT_INVALID], 0);
-    assert_int_equal(kp_loop_close(loop), 0);
-    contract_end(&c);
+    for (int gone = 0; gone < 2; gone++) {
+        kp_loop *loop = give_back_on_a_loop(&c, true);
+        assert_int_equal(kp_pool_close(c.pool, KP_CLOSE_WAIT, 1000), 1);
+        assert_ptr_equal(seen.cancelled, seen.pending);
+        kp_job_done(seen.pending, gone ? KP_EGONE : -1, NULL);
+        assert_int_equal(kp_cast_read(c.cast).destroys, 1);
+        assert_int_equal(c.events[KP_EVENT_INVALID], gone);
+        assert_int_equal(kp_loop_close(loop), 0);
+        contract_end(&c);
+    }
 }
 
 /* Answers within driver.cancel. */
