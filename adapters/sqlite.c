@@ -70,8 +70,7 @@ static int fail(kp_job *job, sqlite3 *db, int code, const char *hint)
         hint = system_reason(db, code);
     (void)snprintf(text, sizeof text, "sqlite: %s (%d)%s%s: %s of %s",
                    db && sqlite3_extended_errcode(db) == code ? sqlite3_errmsg(db)
-                                                              : sqlite3_errstr(code),
-                   code,
+                                                              : sqlite3_errstr(code), code,
                    hint ? ", " : "", hint ? hint : "", role_name(key->role), key->file);
     return kp_job_fail(job, code, text);
 }
@@ -127,7 +126,7 @@ static int64_t busy_timeout(const kp_sqlite_options *o)
 static int set_up(const kp_sqlite_options *o, const kp_sqlite_key *key, sqlite3 *db,
                   const char **hint)
 {
-    int rc;
+    int rc = SQLITE_OK;
 
     if (key->role == KP_SQLITE_WRITER && sqlite3_db_readonly(db, "main") == 1) {
         *hint = "this process may not write to it";
@@ -135,8 +134,6 @@ static int set_up(const kp_sqlite_options *o, const kp_sqlite_key *key, sqlite3 
     }
     if (key->role == KP_SQLITE_WRITER)
         rc = set_journal_mode(o, db, hint);
-    else
-        rc = SQLITE_OK;
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, "PRAGMA schema_version", NULL, NULL, NULL);
     if (rc == SQLITE_OK && o->pragmas)
@@ -156,7 +153,7 @@ static int create(kp_job *job, void **resource)
     int64_t busy_ms = busy_timeout(o);
     const char *hint = NULL;
     sqlite3 *db = NULL;
-    int rc, flags = SQLITE_OPEN_NOMUTEX | o->open_flags, result = 0;
+    int rc, flags = SQLITE_OPEN_NOMUTEX | o->open_flags;
 
     if (!key->file || !*key->file)
         return refuse(job, "sqlite: the key has no file");
@@ -184,11 +181,9 @@ static int create(kp_job *job, void **resource)
         hint = "the file does not exist yet: get its writer first";
     }
     if (rc != SQLITE_OK) {
-        result = fail(job, db, error_code(db, rc), hint);
-        if ((rc & 0xff) == SQLITE_NOTADB)
-            result = KP_EREFUSED;
+        int result = fail(job, db, error_code(db, rc), hint);
         (void)sqlite3_close_v2(db);
-        return result;
+        return (rc & 0xff) == SQLITE_NOTADB ? KP_EREFUSED : result;
     }
     if (o->counts)
         kp__count(&o->counts->opened, 1);

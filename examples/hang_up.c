@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- kp_get, unless the peer of a socket hangs up first --------------------------------------- */
+/* ---- kp_get, unless the peer of a socket hangs up first -------------------------------------- */
 
 struct answer {
     int      status;
@@ -58,7 +58,7 @@ static int get_unless_gone(kp_pool *pool, kp_key key, const kp_ask *ask, kp_loop
     return answer.status;
 }
 
-/* ---- the server -------------------------------------------------------------------------------- */
+/* ---- the server ------------------------------------------------------------------------------ */
 
 static int connect_to(kp_job *job, void **out)
 {
@@ -126,6 +126,6 @@ int main(void)
     close(impatient[1]);
     close(patient[0]);
     close(patient[1]);
-    return kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(5)) != 0 || visit[0].status != KP_ECANCELED ||
-           visit[1].status != 0;
+    return kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(5)) != 0 ||
+           visit[0].status != KP_ECANCELED || visit[1].status != 0;
 }
