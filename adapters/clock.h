@@ -20,8 +20,8 @@ static inline int64_t kp__now_ns(void)
 }
 
 /* The shorter of a time that is given and one that an option may set (0 or KP_OFF: it does not). If
- * neither is, as for a create in the background, 30 s: a server that hangs must not hold up the
- * thread for ever that does the upkeep of all pools of the process. */
+ * neither is, as for a create in the background, 30 s: the thread that does the upkeep of all pools
+ * of the process must not be held up for ever by a server that hangs. */
 static inline int64_t kp__at_most_ms(int64_t most_ms, int64_t given_ms)
 {
     if (most_ms <= 0)

@@ -122,16 +122,17 @@ static CURLcode prepare(struct client *h, kp_key origin)
 }
 
 /* `sentence` is libcurl's own; "": that of the code is taken. A proxy that libcurl does not
- * understand is quoted there, with its password: the quotation and what follows are not told. */
+ * understand is quoted there, with its password: the quotation and what follows are not told. (The
+ * apostrophe of "Couldn't connect" quotes nothing: the host may be called proxy.) */
 static int fail(kp_job *job, CURLcode code, const char *sentence)
 {
     const char *said = *sentence ? sentence : curl_easy_strerror(code);
-    const char *proxy = strstr(said, "proxy"), *secret = proxy ? strchr(proxy, '\'') : NULL;
+    const char *proxy = strstr(said, "proxy"), *secret = proxy ? strstr(proxy, " '") : NULL;
     char text[512];
 
     (void)snprintf(text, sizeof text, "http: %.*s%s (%d): %s",
                    (int)(secret ? (size_t)(secret - said) : strlen(said)), said,
-                   secret ? "'...'" : "", (int)code, (const char *)job->key.data);
+                   secret ? " '...'" : "", (int)code, (const char *)job->key.data);
     return kp_job_fail(job, (int)code, text);
 }
 

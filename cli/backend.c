@@ -120,13 +120,14 @@ static void put_settings(struct text *t, const char *from)
 static bool is_ambiguous(const char *rest)
 {
     const char *end = rest + strcspn(rest, "/?#"), *at = memchr(rest, '@', (size_t)(end - rest));
+    size_t address = *rest ? 1 + strspn(rest + 1, "0123456789abcdefABCDEF:.") : 0;
 
     if (at && memchr(at + 1, '@', (size_t)(end - at - 1)))
         return true;
     if (*rest == '/')                   /* one too many: the path may be a user, and so on */
         return strchr(rest, '@') && memchr(rest, ':', strcspn(rest, "?#"));
-    if (*rest == '[')
-        rest += strcspn(rest, "]/?#");
+    if (*rest == '[' && rest[address] == ']')
+        rest += address;                /* its colons are not before a password */
     return strchr(end, '@') && memchr(rest, ':', (size_t)(end - rest));
 }
 

@@ -85,9 +85,9 @@ typedef struct kp_redis_options {
     const char *client_name;            /* CLIENT SETNAME, for CLIENT LIST of the server */
     int32_t     db;                     /* [0] SELECT, unless the key says its own */
     int32_t     tidy;                   /* [RESET] */
-    int64_t     connect_timeout_ms;     /* [OFF: the request's deadline; without one, as in the
-                                           background, 30 s] of connect, AUTH, ... and on_open, or
-                                           that, if it comes first */
+    int64_t     connect_timeout_ms;     /* [OFF] of connect, AUTH, ... and on_open, at most until
+                                           the request's deadline. OFF: until that; if there is
+                                           none, as in the background, 30 s */
     int64_t     command_timeout_ms;     /* [OFF] of each command of the borrower (redisSetTimeout);
                                            then the connection has failed */
     int64_t     check_timeout_ms;       /* [1 s] of tidying up, and of the PING before lending what

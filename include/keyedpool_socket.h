@@ -53,8 +53,8 @@ typedef struct kp_socket_counts {
 
 /* {0} and NULL are valid (R2). The struct is copied. */
 typedef struct kp_socket_options {
-    int64_t     connect_timeout_ms; /* [OFF: the request's deadline; without one, as in the
-                                       background, 30 s] or that, if it comes first */
+    int64_t     connect_timeout_ms; /* [OFF] at most until the request's deadline. OFF: until that;
+                                       if there is none, as in the background, 30 s */
     int64_t     io_timeout_ms;      /* [OFF] of each send and recv (SO_SNDTIMEO, SO_RCVTIMEO) */
     int64_t     keepalive_ms;       /* [60 s] of silence, after which the kernel probes a TCP peer;
                                        OFF: it does not */

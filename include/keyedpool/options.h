@@ -259,7 +259,8 @@ typedef struct kp_budget {
 
 /* ---- the world as functions; NULL: the real one (L12) --------------------------------------- */
 
-/* None may be a cancellation point. Of alloc and free both or neither; so too of park and wake. */
+/* None may be a cancellation point. Set both alloc and free, or neither; and both park and wake, or
+ * neither. */
 typedef struct kp_world {
     uint64_t (*now_ns)(void *ctx);                  /* monotonic, never 0 */
     /* NULL: out of memory; may be called under our lock */

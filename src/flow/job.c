@@ -84,7 +84,7 @@ void kp__job_post(struct kp__job *job)
     atomic_store_explicit(&job->state, KP__JOB_POSTED, memory_order_relaxed);
 }
 
-/* The same on the way back, where nobody stands by: upkeep sees to its time (jobs.c). With the
+/* The same on the way back, where nobody stands by: upkeep sees to its time (hurry.c). With the
  * lock. */
 static void init_return(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                         struct kp__slot *slot, uint32_t seat)

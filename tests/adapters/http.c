@@ -273,36 +273,6 @@ static void a_probe_must_be_asked_or_not_as_the_options_say(void **state)
     close_pool();
 }
 
-static CURLcode go_through(CURL *curl, kp_key key, void *proxy)
-{
-    (void)key;
-    (void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "");
-    return curl_easy_setopt(curl, CURLOPT_PROXY, (const char *)proxy);
-}
-
-/* libcurl quotes what it does not understand. */
-static void a_proxys_password_must_not_be_told(void **state)
-{
-    static const char *const bad[] = {
-        "http://me:se#cret@localhost:1", "http://me:se@cret@localhost:1", "http://me:se cret@a",
-        "http://me:secret@localhost:x", "none://me:se-cret@localhost", "me:sec/ret@localhost",
-    };
-    kp_lease lease;
-
-    (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        char *proxy = strdup(bad[i]);
-
-        open_pool((kp_http_options){ .prepare = go_through, .ctx = proxy });
-        assert_int_equal(try_get(stage.origin, &lease), KP_ECREATE);
-        if (strstr(stage.why.text, "se") || !strstr(stage.why.text, "proxy"))
-            fail_msg("%s: %s", bad[i], stage.why.text);
-        assert_non_null(strstr(stage.why.text, stage.origin));
-        close_pool();
-        free(proxy);
-    }
-}
-
 static void a_transfer_must_end_at_the_timeout_of_the_options(void **state)
 {
     kp_lease lease;
@@ -485,7 +455,6 @@ int main(void)
         cmocka_unit_test(a_connection_that_was_replaced_must_not_be_taken_for_a_dead_handle),
         cmocka_unit_test(the_options_must_hold_for_each_borrower),
         cmocka_unit_test(a_probe_must_be_asked_or_not_as_the_options_say),
-        cmocka_unit_test(a_proxys_password_must_not_be_told),
         cmocka_unit_test(a_transfer_must_end_at_the_timeout_of_the_options),
         cmocka_unit_test(a_certificate_must_be_trusted_where_the_options_say_so),
         cmocka_unit_test(a_borrowers_share_must_not_be_used_by_the_next),

@@ -109,6 +109,22 @@ static void no_colon_must_be_looked_for_behind_a_url(void **state)
     it_must_fail(2, "its database is not a number");
 }
 
+/* A bracket before an address is one, and not one that a user begins with. */
+static void a_bracket_must_show_no_password(void **state)
+{
+    static const char *const wrong[] = { "redis://[me:open/sesame@h", "http://[me:open]a/b@h",
+                                         "postgres://[me:open]:a/b@h" };
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        RUN("doctor", wrong[i]);
+        it_must_fail(2, "in a password as %2F");
+        nothing_must_show("open");
+    }
+    RUN("doctor", "redis://[::1]/1/a@b");
+    it_must_fail(2, "its database is not a number");
+}
+
 static void bench_must_say_that_nobody_listens(void **state)
 {
     char nobody[200];
@@ -235,6 +251,7 @@ int main(void)
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
         cmocka_unit_test(a_slash_too_many_must_show_no_password),
         cmocka_unit_test(no_colon_must_be_looked_for_behind_a_url),
+        cmocka_unit_test(a_bracket_must_show_no_password),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
         cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
         cmocka_unit_test(bench_must_say_that_the_server_hangs),
