@@ -223,9 +223,8 @@ static kp_gate limits_gate;
 static void limits_behind_a_gate(kp_key key, kp_limits *limits, void *ctx)
 {
     contract *c = ctx;
-    (void)key;
     (void)limits;
-    kp_gate_pass(c->sim, &limits_gate);
+    if (*(const char *)key.data == 'a') kp_gate_pass(c->sim, &limits_gate);
 }
 
 static void a_get_whose_pool_is_closed_as_its_limits_are_asked_for_must_create_nothing(void **state)
@@ -247,6 +246,38 @@ static void a_get_whose_pool_is_closed_as_its_limits_are_asked_for_must_create_n
     assert_int_equal(late.answered_ms, 10);
     assert_int_equal(kp_cast_read(c.cast).creates, 0);
     contract_end(&c);
+}
+
+static void drain(void *arg)
+{
+    contract *c = arg;
+    assert_int_equal(kp_pool_close(c->pool, KP_CLOSE_DRAIN, KP_SECONDS(5)), 0);
+}
+
+static void a_get_whose_pool_drains_as_its_limits_are_asked_for_must_be_refused(void **state)
+{
+    static const kp_line slow[] = { { .blocks_ms = 100 }, { 0 } };
+    contract c;
+    (void)state;
+    begin(&c);
+    limits_gate = (kp_gate){ 0 };
+    c.options.limits_for = limits_behind_a_gate;
+    c.script.create = slow;
+    contract_open(&c);
+    struct visit drained = { .key = "b" }, late = { .key = "a" };
+    send(&c, &drained);
+    send(&c, &late);
+    (void)kp_sim_spawn(c.sim, drain, &c);
+    kp_sim_pass_ms(c.sim, 10);
+    assert_int_equal(limits_gate.entered, 1);
+    kp_gate_open(c.sim, &limits_gate);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(drained.rc, 0);
+    assert_int_equal(late.rc, KP_ECLOSED);
+    assert_int_equal(late.answered_ms, 10);
+    assert_int_equal(kp_cast_read(c.cast).creates, 1);
+    kp_cast_close(c.cast);
+    assert_int_equal(kp_sim_close(c.sim), 0);
 }
 
 /* ---- counters and memory --------------------------------------------------------------------- */
@@ -328,6 +359,7 @@ int main(void)
         cmocka_unit_test(a_get_that_gives_up_late_must_not_set_the_last_use_of_its_key_back),
         cmocka_unit_test(
             a_get_whose_pool_is_closed_as_its_limits_are_asked_for_must_create_nothing),
+        cmocka_unit_test(a_get_whose_pool_drains_as_its_limits_are_asked_for_must_be_refused),
         cmocka_unit_test(a_wait_must_be_counted_from_its_first_moment_to_its_last),
         cmocka_unit_test(one_that_was_found_bad_must_not_count_as_a_hit),
         cmocka_unit_test(what_is_made_and_destroyed_must_not_make_the_pool_grow),
