@@ -317,6 +317,7 @@ static bool begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__req
     }
     kp__errand_of(slot)->renews = renews;
     kp__permit_spend(sub, slot);
+    slot->due_to_key = request != NULL;
     kp__errand_of(slot)->probe = request ? kp__probe_take(request) : probe;
     most = kp__later(now, sub->rules->create_timeout);
     if (most < until) until = most;
