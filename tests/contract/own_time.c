@@ -238,6 +238,32 @@ static void it_must_be_called_off_when_its_pool_closes(void **state)
     leave(s);
 }
 
+/* Else no probe would ever be long enough to close it. */
+static void a_probe_whose_request_has_gone_must_close_its_circuit(void **state)
+{
+    const kp_limits breaks = { .breaker_failures = 1, .breaker_open_ms = 100 };
+    struct stage *s = open_with(1000, true);
+    struct ask a;
+
+    (void)state;
+    assert_int_equal(kp_limits_set(s->pool, KP_EVERY_KEY, &breaks, NULL), 0);
+    stage_start(s, &a, "k", 200);
+    stage_pass(s, 10);
+    answer(0, -1);
+    stage_pass(s, 0);
+    assert_int_equal(a.status, KP_ECREATE);
+    assert_int_equal(stage_stats(s).circuits_open, 1);
+    pass(s, 100);
+    stage_start(s, &a, "k", 200);
+    pass(s, 250);
+    assert_int_equal(a.status, KP_ETIMEDOUT);
+    assert_int_equal(stage_stats(s).circuits_open, 1);
+    pass(s, 50);
+    assert_int_equal(stage_stats(s).circuits_open, 0);
+    assert_int_equal(stage_stats(s).idle, 1);
+    stage_close(s);
+}
+
 /* ---- on threads of the pool, with the real clock --------------------------------------------- */
 
 static struct {
@@ -299,6 +325,7 @@ int main(void)
         cmocka_unit_test(what_a_create_is_told_must_be_its_own_time_or_what_its_request_has_left),
         cmocka_unit_test(it_must_be_hurried_when_its_own_time_is_over_and_count),
         cmocka_unit_test(it_must_be_called_off_when_its_pool_closes),
+        cmocka_unit_test(a_probe_whose_request_has_gone_must_close_its_circuit),
         cmocka_unit_test(on_threads_of_the_pool_it_must_go_on_for_the_next_as_well),
     };
 
