@@ -34,12 +34,14 @@ typedef struct kp_job {
     kp_key      key;                    /* the pool's own copy, followed by a NUL; valid until this
                                            resource is destroyed */
     kp_deadline deadline;               /* absolute, on the pool's clock; {0}: none */
-    int64_t     left_ms;                /* how much time was left when the job began, for
-                                           connect_timeout and the like; at least 1. INT64_MAX: no
-                                           deadline, as for creates in the background (refill,
-                                           warm-up) unless limits.create_timeout_ms is set, and for
-                                           destroy: cap it before it becomes an int. It may be more
-                                           than the request has (see there) */
+    int64_t     left_ms;                /* how much time was left when the job began (or was handed
+                                           to kp_options.threads, or to a loop: `deadline` tells
+                                           what is left of that), for connect_timeout and the like;
+                                           at least 1. INT64_MAX: no deadline, as for creates in the
+                                           background (refill, warm-up) unless
+                                           limits.create_timeout_ms is set, and for destroy: cap it
+                                           before it becomes an int. It may be more than the request
+                                           has (see there) */
     const char *tag;                    /* of the request that caused it; NULL for refill, warm-up
                                            and keeper */
     kp_loop    *loop;                   /* the loop on whose thread it runs: do not block. NULL: a
