@@ -70,9 +70,9 @@ typedef struct kp_http_options {
                                        is asked, and the first transfer connects */
     const char *ca_file;            /* [libcurl's] CURLOPT_CAINFO */
     const char *user_agent;         /* [none] */
-    int64_t     connect_timeout_ms; /* [OFF] of making a handle, at most until the request's
-                                       deadline. OFF: until that; if there is none, as in the
-                                       background, 30 s */
+    int64_t     connect_timeout_ms; /* [OFF] of making a handle, at most until the job's deadline.
+                                       OFF: until that; if there is none, as in the background,
+                                       30 s */
     int64_t     timeout_ms;         /* [OFF] of a borrower's transfer: CURLOPT_TIMEOUT_MS */
     /* Options of your own, after those above and each curl_easy_reset. If the answer is not
      * CURLE_OK, the handle is not lent. */

@@ -86,7 +86,7 @@ typedef struct kp_redis_options {
     int32_t     db;                     /* [0] SELECT, unless the key says its own */
     int32_t     tidy;                   /* [RESET] */
     int64_t     connect_timeout_ms;     /* [OFF] of connect, AUTH, ... and on_open, at most until
-                                           the request's deadline. OFF: until that; if there is
+                                           the job's deadline. OFF: until that; if there is
                                            none, as in the background, 30 s */
     int64_t     command_timeout_ms;     /* [OFF] of each command of the borrower (redisSetTimeout);
                                            then the connection has failed */

@@ -93,7 +93,7 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
                !slot->watched && !kp__timer_is_filed(&slot->due));
     slot->state = KP__FREE;
     slot->lends = 0;
-    slot->old = slot->ageing = false;
+    slot->old = slot->ageing = slot->due_to_key = false;
     slot->errand = &kp__no_errand;
     kp__list_init(&slot->link);
     return slot;

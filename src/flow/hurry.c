@@ -69,7 +69,10 @@ void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *
 
 struct kp__job *kp__job_call_off(struct kp__job *job)
 {
+    bool open = job->pool->core.phase != KP__CLOSED;
+
     if (job->hurried) return NULL; /* since its time is over */
+    if (job->own_time && open) return NULL;
     if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) return NULL;
     struct kp__job *here = kp__job_not_needed(job);
     job->called_off = job->hurried;

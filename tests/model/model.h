@@ -80,7 +80,7 @@ struct model_slot {
     bool doomed, owes_lent; /* owes_lent: max_lent counts its lease until it is destroyed */
     bool then_validate;     /* J_RESET: validate afterwards */
     bool old, ageing;       /* made before the last kp_rotate; to be replaced */
-    bool due_to_key;        /* idle, and made for a request: its key has its turn now */
+    bool due_to_key;        /* being made for a request, or just made: its key has its turn */
     bool renews;            /* it is made to replace another */
     uint64_t epoch;         /* in which its creation began */
     uint64_t lent_at;       /* the larger, the later it was lent */

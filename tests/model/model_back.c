@@ -279,7 +279,7 @@ static int lend_new(struct model *m, int slot)
     int seat = m_take_seat(m, slot);
 
     m->slot[slot].seat[seat].probe = m->slot[slot].probe;
-    m->slot[slot].probe = false;
+    m->slot[slot].probe = m->slot[slot].due_to_key = false;
     return seat;
 }
 
@@ -303,7 +303,6 @@ static void created_late(struct model *m, int slot)
     m->slot[slot].probe = false; /* the request that takes it becomes a probe, if one does */
     becomes_idle(m, slot);
     m_file_slot(m, slot);
-    m->slot[slot].due_to_key = sponsor != NOBODY;
     m_settle(m, key);
     m->slot[slot].due_to_key = false;
     if (sponsor != NOBODY && r->waiting && r->making == NOBODY && r->holds_lent) {
@@ -411,6 +410,7 @@ void m_create(struct model *m, int key, int slot, int request)
     s->began = m->now;
     s->epoch = m->epoch;
     s->job = J_CREATE;
+    s->due_to_key = request != NOBODY;
     if (request == NOBODY) m_probe_unasked(m, key, &s->probe);
     if (m->on_loop) wait_for_it(m, slot, request);
     if (m_posted(m, slot)) return;
