@@ -131,6 +131,19 @@ static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
     if (core->starved || sub->contest->share.at < core->contention) kp__account_now(core, sub);
 }
 
+/* This subpool lacks a permit of `budget`, or (NULL) of none: mostly it did not before, either. */
+static inline void kp__starve(struct kp__core *core, struct kp__subpool *sub,
+                              struct kp__budget *budget)
+{
+    if (budget || sub->contest->lacks) kp__starve_now(core, sub, budget);
+}
+
+/* What this subpool holds has changed, or who waits first: if it lacks a permit, rank it anew. */
+static inline void kp__rank_anew(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (sub->contest->lacks) kp__starve_now(core, sub, sub->contest->lacks);
+}
+
 /* May this subpool take a permit now: is there one, and does no starved key rank before it? */
 static inline bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget,
                                        struct kp__subpool *sub)

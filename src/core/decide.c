@@ -219,16 +219,18 @@ static enum verdict take(struct look *l, struct kp__slot *slot)
 static enum verdict take_ready(struct look *l)
 {
     struct kp__budget *owed;
-    struct kp__slot *slot;
 
     if (l->request->flags & KP_FRESH) return GO_ON;
-    slot = not_owed(l, ready_slot(l));
-    /* one is left to drain: no seat for this request, and no reason to make another */
-    if (!slot) slot = l->sub->rare->draining;
+    struct kp__slot *slot = kp__any_ready(l->sub) ? ready_slot(l) : NULL;
+    if (l->core->starved > 0 || l->sub->rare->draining) {
+        slot = not_owed(l, slot);
+        /* one is left to drain: no seat for this request, and no reason to make another */
+        if (!slot) slot = l->sub->rare->draining;
+        if (slot && (slot->state == KP__IDLE || slot->errand->draining) &&
+            (owed = owed_elsewhere(l, slot)) != NULL)
+            return lacks_permit(l, owed);
+    }
     if (!slot) return GO_ON;
-    if ((slot->state == KP__IDLE || slot->errand->draining) &&
-        (owed = owed_elsewhere(l, slot)) != NULL)
-        return lacks_permit(l, owed);
     if (slot->doubted && is_raced(l)) return GO_ON;
     if (l->sub->rules->wait_eventual && kp__is_left(l->core, l->request, l->now)) {
         kp__offer(l->request, l->todo);

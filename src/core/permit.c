@@ -11,27 +11,15 @@
 #include "core/serve.h"
 #include "core/todo.h"
 
-static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
-                               enum kp__measure measure)
-{
-    kp__account(core, sub);
-    if (core->starved) kp__served(core, sub, measure);
-}
-
-static void rank_anew(struct kp__core *core, struct kp__subpool *sub)
-{
-    if (sub->contest->lacks) kp__starve(core, sub, sub->contest->lacks);
-}
-
 static void recount(struct kp__core *core, struct kp__subpool *sub)
 {
     kp__evictable_update(core, sub);
-    rank_anew(core, sub);
+    kp__rank_anew(core, sub);
 }
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
 {
-    about_to_be_served(core, sub, KP__IN_USE);
+    kp__about_to_be_served(core, sub, KP__IN_USE);
     sub->count[KP__CREATING]++;
     core->count[KP__CREATING]++;
     core->creating.used++;
@@ -53,24 +41,6 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
         if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used--;
     kp__token_back(&core->rate);
     recount(core, sub);
-}
-
-void kp__lent_take(struct kp__core *core, struct kp__subpool *sub)
-{
-    about_to_be_served(core, sub, KP__LEASED);
-    sub->lent_permits++;
-    core->lent.used++;
-    rank_anew(core, sub);
-}
-
-void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub)
-{
-    KP__DCHECK(sub->lent_permits > 0);
-    kp__account(core, sub);
-    if (core->starved) kp__usual_learn(core);
-    sub->lent_permits--;
-    core->lent.used--;
-    rank_anew(core, sub);
 }
 
 void kp__lent_drop(struct kp__core *core, struct kp__request *request)
@@ -125,7 +95,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
     struct kp__victim *part = &kp__errand(core, victim)->victim;
 
     if (part->heir) kp__list_remove(&kp__errand_of(victim)->waived);
-    about_to_be_served(core, sub, KP__IN_USE);
+    kp__about_to_be_served(core, sub, KP__IN_USE);
     kp__contest(core, sub)->promised++;
     core->promised++;
     core->creating.used++;

@@ -24,8 +24,7 @@ static uint64_t renew_at(const struct kp__slot *slot)
     const struct kp__rules *r = sub->rules;
 
     if (r->renew_ahead == 0 || slot->age_end == KP__NEVER) return KP__NEVER;
-    bool kept = (r->respects_min & KP_KIND_AGE) && kp__sub_staying(sub) <= r->min_live;
-    if (!slot->old && (r->age_check == 0 || kept)) return KP__NEVER;
+    if (!slot->old && (r->age_check == 0 || kp__stops_at_min(sub, KP_KIND_AGE))) return KP__NEVER;
     return slot->age_end > r->renew_ahead ? slot->age_end - r->renew_ahead : 1;
 }
 

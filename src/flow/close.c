@@ -21,14 +21,14 @@
 #include "flow/settings.h"
 #include "flow/upkeep.h"
 
-bool kp__is_over(const struct kp__pool *pool)
+bool kp__is_empty(const struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
     uint32_t live = core->revoked;
 
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
     /* cover: never, because kp_pool_close answers all waiting requests before it leaves the pool */
-    return core->phase == KP__CLOSED && pool->inside == 0 && core->waiting == 0 && live == 0;
+    return pool->inside == 0 && core->waiting == 0 && live == 0;
 }
 
 static int64_t still_out(const struct kp__core *core)

@@ -432,7 +432,7 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
     const char *sentence = bad_resource(pool, resource); /* no key is made for misuse */
-    if (!sentence) sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code);
+    if (!sentence) sub = kp__find(pool, key, true, NULL, &code);
     if (sub && !sub->rules) code = KP_EFULL; /* limits_for is being asked this very moment */
     else if (sub && (code = may_add(pool, sub, resource, &sentence)) == 0) {
         slot = spare_slot(pool, sub);

@@ -279,7 +279,7 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
             if (is_worth_a_word(sub) && shown++ < KEYS_SHOWN)
                 explain_key(pool, sub, &t, &todo);
     } else if (kp__key_fits(pool, key) &&
-               (sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+               (sub = kp__find(pool, key, false, NULL, &code)) != NULL) {
         explain_key(pool, sub, &t, &todo);
         kp__lose_interest(pool, sub, sub->used_at);
     } else {

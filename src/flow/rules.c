@@ -376,7 +376,7 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
     } else if (pool->core.phase != KP__OPEN) {
         code = KP_ECLOSED;
     } else if (!kp__every_key(key)) {
-        if ((sub = kp__find(pool, key, kp__hash(pool, key), false, why, &code)) != NULL) {
+        if ((sub = kp__find(pool, key, false, why, &code)) != NULL) {
             code = set_one(pool, sub, limits, false, why, &todo);
             kp__lose_interest(pool, sub, sub->used_at);
         }
