@@ -223,7 +223,8 @@ int64_t kp_loop_dispatch(kp_loop *loop)
     int cancel = kp__cancel_hold();
     kp__mail_begin(&loop->box);
     read_mail(loop);
-    if (next_due(loop, &now) <= now) keep_appointments(loop, now);
+    uint64_t at = next_due(loop, &now);
+    if (at <= now) keep_appointments(loop, now);
     kp__cancel_free(cancel);
     loop->dispatching = false;
     return kp__mail_end(&loop->box) ? 0 : may_sleep(loop);
