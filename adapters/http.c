@@ -29,7 +29,7 @@ struct client {
     const struct kp__http_context *context;
     int   fd[SOCKETS_MAX];              /* its open sockets; or -1 */
     int   watched;                      /* the one that the pool watches; or -1 */
-    bool  connected;                    /* a socket was opened since the last reset */
+    bool  moved;                        /* a socket was opened or closed since the last reset */
     struct kp__transfer *transfer;      /* NULL: curl_easy_perform */
     kp_job *job;                        /* the pending one */
     char  detail[CURL_ERROR_SIZE];      /* why the probe failed */
@@ -52,7 +52,7 @@ static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl
             break;
         }
     }
-    h->connected = true;
+    h->moved = true;
     if (h->context->options.counts)
         kp__count(&h->context->options.counts->sockets, 1);
     return fd;
@@ -77,6 +77,7 @@ static int close_socket(void *client, curl_socket_t fd)
         if (h->fd[i] == fd)
             h->fd[i] = -1;
     }
+    h->moved = true;
     return fd == h->watched ? close_but_keep(fd) : close(fd);
 }
 
@@ -191,7 +192,7 @@ static CURLcode begin_anew(struct client *h, kp_key origin)
     (void)curl_easy_setopt(h->easy, CURLOPT_COOKIEFILE, NULL);
     (void)curl_easy_setopt(h->easy, CURLOPT_COOKIELIST, "ALL");
     curl_easy_reset(h->easy);
-    h->connected = false;
+    h->moved = false;
     return prepare(h, origin);
 }
 
@@ -345,10 +346,11 @@ static void cancel(kp_job *job)
     kp__transfer_end(h->transfer, CURLE_ABORTED_BY_CALLBACK);
 }
 
-/* Is the handle useless to the next borrower? It is if the last transfer had no answer and either
- * no connection is open (then the next create probes, and reports the reason), or a new one is,
- * made with CURLOPT_CONNECT_ONLY: that cannot be used again, and libcurl forgets it without freeing
- * it. But a server may well close after an answer, and a borrower may have asked for nothing. */
+/* Is the handle useless to the next borrower? If the last transfer had no answer, it is
+ *   - where no connection is open: the next create probes, and reports the reason;
+ *   - where one was opened or closed: libcurl can neither use nor free what CURLOPT_CONNECT_ONLY has
+ *     made, and what it failed to send, even a password, it would send with the next request.
+ * But a server may well close after an answer, and a borrower may have asked for nothing. */
 static bool is_useless(const struct client *h)
 {
     bool open = false, probing = !h->context->options.probe || *h->context->options.probe;
@@ -357,7 +359,7 @@ static bool is_useless(const struct client *h)
     for (int i = 0; i < SOCKETS_MAX; i++)
         open = open || h->fd[i] >= 0;
     (void)curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
-    return status == 0 && (open ? h->connected : probing);
+    return status == 0 && (h->moved || (probing && !open));
 }
 
 /* KP_EGONE if the system's last error says that the server is gone. */

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The HTTP adapter where libcurl fails half-way: what the next borrower must not see of it.
+ */
+#include <keyedpool_http.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "adapters/http_server.h"
+
+static struct {
+    kp_pool *pool;
+    char     origin[48], body[256];
+} stage;
+
+static void open_pool(const kp_http_options *how)
+{
+    kp_options more = { .limits = { .max_live = 1, .retry_first_ms = KP_NONE } };
+
+    assert_int_equal(kp_http_open(how, &more, &stage.pool), 0);
+}
+
+static void close_pool(void)
+{
+    assert_int_equal(kp_pool_close(stage.pool, KP_CLOSE_WAIT, KP_SECONDS(20)), 0);
+}
+
+static kp_lease get(void)
+{
+    kp_lease lease;
+
+    assert_int_equal(kp_get(stage.pool, kp_str(stage.origin), KP_IN_S(10), &lease), 0);
+    return lease;
+}
+
+static size_t keep(char *data, size_t one, size_t size, void *into)
+{
+    (void)one;
+    (void)into;
+    (void)snprintf(stage.body, sizeof stage.body, "%.*s", (int)size, data);
+    return size;
+}
+
+static CURLcode ask(const kp_lease *lease, const char *path)
+{
+    char url[128];
+
+    (void)snprintf(url, sizeof url, "%s%s", stage.origin, path);
+    memset(stage.body, 0, sizeof stage.body);
+    (void)curl_easy_setopt(kp_http(lease), CURLOPT_URL, url);
+    (void)curl_easy_setopt(kp_http(lease), CURLOPT_WRITEFUNCTION, keep);
+    return curl_easy_perform(kp_http(lease));
+}
+
+/* ---- what was to be sent --------------------------------------------------------------------- */
+
+static size_t give_up(char *data, size_t one, size_t size, void *unused)
+{
+    (void)data;
+    (void)one;
+    (void)size;
+    (void)unused;
+    return CURL_READFUNC_ABORT;
+}
+
+/* libcurl has written the header and fails before it is sent: on a new connection, on an old one,
+ * and on the one of the probe. */
+static void a_borrowers_password_must_not_be_sent_for_the_next(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        open_pool(&(kp_http_options){ .probe = i < 2 ? "" : "/" });
+        lease = get();
+        if (i == 1)
+            assert_int_equal(ask(&lease, "/password"), CURLE_OK);
+        kp_release(&lease);
+        lease = get();
+        (void)curl_easy_setopt(kp_http(&lease), CURLOPT_USERPWD, "me:secret");
+        (void)curl_easy_setopt(kp_http(&lease), CURLOPT_UPLOAD, 1L);
+        (void)curl_easy_setopt(kp_http(&lease), CURLOPT_RESUME_FROM, 5L);
+        (void)curl_easy_setopt(kp_http(&lease), CURLOPT_READFUNCTION, give_up);
+        assert_int_not_equal(ask(&lease, "/password"), CURLE_OK);
+        kp_release(&lease);
+        lease = get();
+        assert_int_equal(ask(&lease, "/password"), CURLE_OK);
+        assert_string_equal(stage.body, "");
+        kp_release(&lease);
+        close_pool();
+    }
+}
+
+static int start(void **state)
+{
+    (void)state;
+    if (web_start() != 0)
+        return -1;
+    (void)snprintf(stage.origin, sizeof stage.origin, "http://127.0.0.1:%d", web.port);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    web_stop();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_borrowers_password_must_not_be_sent_for_the_next),
+    };
+
+    return cmocka_run_group_tests_name("http_failed", tests, start, stop);
+}
