@@ -97,6 +97,7 @@ static CURLcode prepare(struct client *h, kp_key origin)
     const struct kp__http_context *c = h->context;
     const kp_http_options *o = &c->options;
     CURL *e = h->easy;
+    CURLcode rc;
 
     (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075700
@@ -108,17 +109,15 @@ static CURLcode prepare(struct client *h, kp_key origin)
     (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, h);
     (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-    (void)curl_easy_setopt(e, CURLOPT_URL, (const char *)origin.data);
     if (o->timeout_ms > 0)
         (void)curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
-    if (o->user_agent)
-        (void)curl_easy_setopt(e, CURLOPT_USERAGENT, o->user_agent);
-    if (o->ca_file) {
-        CURLcode rc = curl_easy_setopt(e, CURLOPT_CAINFO, o->ca_file);
-
-        if (rc != CURLE_OK)
-            return rc;
-    }
+    rc = curl_easy_setopt(e, CURLOPT_URL, (const char *)origin.data);
+    if (rc == CURLE_OK && o->user_agent)
+        rc = curl_easy_setopt(e, CURLOPT_USERAGENT, o->user_agent);
+    if (rc == CURLE_OK && o->ca_file)
+        rc = curl_easy_setopt(e, CURLOPT_CAINFO, o->ca_file);
+    if (rc != CURLE_OK)
+        return rc;
     return o->prepare ? o->prepare(e, origin, o->ctx) : CURLE_OK;
 }
 

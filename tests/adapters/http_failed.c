@@ -51,7 +51,8 @@ static CURLcode ask(const kp_lease *lease, const char *path)
 
     (void)snprintf(url, sizeof url, "%s%s", stage.origin, path);
     memset(stage.body, 0, sizeof stage.body);
-    (void)curl_easy_setopt(kp_http(lease), CURLOPT_URL, url);
+    if (*path)
+        (void)curl_easy_setopt(kp_http(lease), CURLOPT_URL, url);
     (void)curl_easy_setopt(kp_http(lease), CURLOPT_WRITEFUNCTION, keep);
     return curl_easy_perform(kp_http(lease));
 }
@@ -95,10 +96,50 @@ static void a_borrowers_password_must_not_be_sent_for_the_next(void **state)
     }
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static const char *missing;             /* libcurl gets no memory for a copy of this */
+
+static char *copy(const char *text)
+{
+    return missing && strcmp(text, missing) == 0 ? NULL : strdup(text);
+}
+
+/* Neither the URL of the key nor the user agent: not when it is made, nor when it comes back. */
+static void a_handle_that_lacks_an_option_must_not_be_lent(void **state)
+{
+    const char *texts[] = { stage.origin, "kp/1" };
+    kp_why why = { 0 };
+    kp_lease lease;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        open_pool(&(kp_http_options){ .probe = "", .user_agent = "kp/1" });
+        if (i % 2) {
+            lease = get();
+            missing = texts[i / 2];
+            kp_release(&lease);
+        } else {
+            missing = texts[i / 2];
+            assert_int_equal(kp_get(stage.pool, kp_str(stage.origin),
+                                    KP_ASK(.within_ms = 10000, .why = &why), &lease), KP_ECREATE);
+            assert_int_equal(why.vendor_code, CURLE_OUT_OF_MEMORY);
+        }
+        missing = NULL;
+        lease = get();
+        assert_int_equal(ask(&lease, ""), CURLE_OK);
+        assert_int_equal(ask(&lease, "/agent"), CURLE_OK);
+        assert_string_equal(stage.body, "kp/1");
+        kp_release(&lease);
+        close_pool();
+    }
+}
+
 static int start(void **state)
 {
     (void)state;
-    if (web_start() != 0)
+    if (curl_global_init_mem(CURL_GLOBAL_ALL, malloc, free, realloc, copy, calloc) != CURLE_OK ||
+        web_start() != 0)
         return -1;
     (void)snprintf(stage.origin, sizeof stage.origin, "http://127.0.0.1:%d", web.port);
     return 0;
@@ -115,6 +156,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_borrowers_password_must_not_be_sent_for_the_next),
+        cmocka_unit_test(a_handle_that_lacks_an_option_must_not_be_lent),
     };
 
     return cmocka_run_group_tests_name("http_failed", tests, start, stop);
