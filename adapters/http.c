@@ -10,6 +10,7 @@
 #include "dial.h"
 #include "http_transfer.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -116,9 +117,7 @@ static CURLcode prepare(struct client *h, kp_key origin)
         rc = curl_easy_setopt(e, CURLOPT_USERAGENT, o->user_agent);
     if (rc == CURLE_OK && o->ca_file)
         rc = curl_easy_setopt(e, CURLOPT_CAINFO, o->ca_file);
-    if (rc != CURLE_OK)
-        return rc;
-    return o->prepare ? o->prepare(e, origin, o->ctx) : CURLE_OK;
+    return rc == CURLE_OK && o->prepare ? o->prepare(e, origin, o->ctx) : rc;
 }
 
 /* `sentence` is libcurl's own; "": that of the code is taken. A proxy that libcurl does not
@@ -361,14 +360,17 @@ static bool is_useless(const struct client *h)
     return status == 0 && (h->moved || (probing && !open));
 }
 
-/* KP_EGONE if the system's last error says that the server is gone. */
-static int fail_without(kp_job *job, const struct client *h)
+/* Does the system's last error say that the server is gone? Of a host with several addresses one may
+ * have refused, and another one been connected: then only how a connection ends counts. */
+static bool is_gone(const struct client *h)
 {
-    int rc = fail(job, CURLE_COULDNT_CONNECT, "given back without a usable connection");
+    double began = 0;                   /* 0: there was no connection */
     long code = 0;
 
     (void)curl_easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &code);
-    return kp__is_gone((int)code) ? KP_EGONE : rc;
+    (void)curl_easy_getinfo(h->easy, CURLINFO_PRETRANSFER_TIME, &began);
+    return kp__is_gone((int)code) &&
+           (began <= 0 || code == ECONNRESET || code == EPIPE || code == ETIMEDOUT);
 }
 
 static int reset(kp_job *job, void *resource)
@@ -378,8 +380,11 @@ static int reset(kp_job *job, void *resource)
 
     if (h->transfer && !kp__transfer_stop(h->transfer))
         return fail(job, CURLE_RECURSIVE_API_CALL, "given back inside a callback of libcurl");
-    if (is_useless(h))
-        return fail_without(job, h);
+    if (is_useless(h)) {
+        int failed = fail(job, CURLE_COULDNT_CONNECT, "given back without a usable connection");
+
+        return is_gone(h) ? KP_EGONE : failed;
+    }
     rc = begin_anew(h, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
 }

@@ -96,6 +96,50 @@ static void a_borrowers_password_must_not_be_sent_for_the_next(void **state)
     }
 }
 
+/* ---- whether the server is gone -------------------------------------------------------------- */
+
+static int invalid, gone;               /* gone: of the invalid ones, KP_EGONE */
+
+static void note(const kp_event *event, void *ctx)
+{
+    (void)ctx;
+    invalid += event->kind == KP_EVENT_INVALID;
+    gone += event->kind == KP_EVENT_INVALID && event->code == KP_EGONE;
+}
+
+static CURLcode two_addresses(CURL *curl, kp_key key, void *names)
+{
+    (void)key;
+    return curl_easy_setopt(curl, CURLOPT_RESOLVE, (struct curl_slist *)names);
+}
+
+/* Nobody listens at the first address, and the other one takes too long for an answer. */
+static void an_address_that_refused_must_not_make_a_late_answer_the_servers_end(void **state)
+{
+    kp_options more = { .on_event = note, .limits.retry_first_ms = KP_NONE };
+    kp_http_options how = { .prepare = two_addresses };
+    struct curl_slist *names;
+    char origin[48], text[80];
+    kp_lease lease;
+
+    (void)state;
+    invalid = gone = 0;
+    (void)snprintf(text, sizeof text, "two.test:%d:127.0.0.2,127.0.0.1", web.port);
+    (void)snprintf(origin, sizeof origin, "http://two.test:%d", web.port);
+    how.ctx = names = curl_slist_append(NULL, text);
+    assert_int_equal(kp_http_open(&how, &more, &stage.pool), 0);
+    assert_int_equal(kp_get(stage.pool, kp_str(origin), KP_IN_S(10), &lease), 0);
+    (void)snprintf(text, sizeof text, "%s/silent", origin);
+    (void)curl_easy_setopt(kp_http(&lease), CURLOPT_URL, text);
+    (void)curl_easy_setopt(kp_http(&lease), CURLOPT_TIMEOUT_MS, 50L);
+    assert_int_equal(curl_easy_perform(kp_http(&lease)), CURLE_OPERATION_TIMEDOUT);
+    kp_release(&lease);
+    assert_int_equal(invalid, 1);
+    assert_int_equal(gone, 0);
+    close_pool();
+    curl_slist_free_all(names);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static const char *missing;             /* libcurl gets no memory for a copy of this */
@@ -156,6 +200,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_borrowers_password_must_not_be_sent_for_the_next),
+        cmocka_unit_test(an_address_that_refused_must_not_make_a_late_answer_the_servers_end),
         cmocka_unit_test(a_handle_that_lacks_an_option_must_not_be_lent),
     };
 
