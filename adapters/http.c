@@ -344,24 +344,25 @@ static void cancel(kp_job *job)
     kp__transfer_end(h->transfer, CURLE_ABORTED_BY_CALLBACK);
 }
 
-/* Is the handle useless to the next borrower? If the last transfer had no answer, it is
- *   - where no connection is open: the next create probes, and reports the reason;
- *   - where one was opened or closed: libcurl can neither use nor free what CURLOPT_CONNECT_ONLY has
- *     made, and what it failed to send, even a password, it would send with the next request.
+/* Is the handle useless to the next borrower? Where several connections are open, for libcurl can
+ * neither use nor free what CURLOPT_CONNECT_ONLY has made. And if the last transfer had no answer,
+ *   - where none is open: the next create probes, and reports the reason;
+ *   - where one was opened or closed: what was not sent, even a password, goes with the next.
  * But a server may well close after an answer, and a borrower may have asked for nothing. */
 static bool is_useless(const struct client *h)
 {
-    bool open = false, probing = !h->context->options.probe || *h->context->options.probe;
+    bool probing = !h->context->options.probe || *h->context->options.probe;
     long status = 0;
+    int open = 0;
 
     for (int i = 0; i < SOCKETS_MAX; i++)
-        open = open || h->fd[i] >= 0;
+        open += h->fd[i] >= 0;
     (void)curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
-    return status == 0 && (h->moved || (probing && !open));
+    return open > 1 || (status == 0 && (h->moved || (probing && !open)));
 }
 
-/* Does the system's last error say that the server is gone? Of a host with several addresses one may
- * have refused, and another one been connected: then only how a connection ends counts. */
+/* Does the system's last error say that the server is gone? Of a host with several addresses one
+ * may have refused, and another one been connected: then only how a connection ends counts. */
 static bool is_gone(const struct client *h)
 {
     double began = 0;                   /* 0: there was no connection */

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 
 #include "adapters/http_server.h"
 
@@ -140,6 +141,37 @@ static void an_address_that_refused_must_not_make_a_late_answer_the_servers_end(
     curl_slist_free_all(names);
 }
 
+/* ---- connections that libcurl forgets -------------------------------------------------------- */
+
+static int descriptors(void)
+{
+    int n = 0;
+
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* One is made to be used by hand; then there is a transfer, on another one. */
+static void connections_that_libcurl_forgets_must_not_add_up(void **state)
+{
+    int before = descriptors();
+    kp_lease lease;
+
+    (void)state;
+    open_pool(&(kp_http_options){ 0 });
+    for (int i = 0; i < 9; i++) {
+        lease = get();
+        (void)curl_easy_setopt(kp_http(&lease), CURLOPT_CONNECT_ONLY, 1L);
+        assert_int_equal(ask(&lease, "/"), CURLE_OK);
+        (void)curl_easy_setopt(kp_http(&lease), CURLOPT_CONNECT_ONLY, 0L);
+        assert_int_equal(ask(&lease, "/"), CURLE_OK);
+        kp_release(&lease);
+        assert_in_range(descriptors(), 0, before + 8);      /* the pool has some itself */
+    }
+    close_pool();
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static const char *missing;             /* libcurl gets no memory for a copy of this */
@@ -201,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_borrowers_password_must_not_be_sent_for_the_next),
         cmocka_unit_test(an_address_that_refused_must_not_make_a_late_answer_the_servers_end),
+        cmocka_unit_test(connections_that_libcurl_forgets_must_not_add_up),
         cmocka_unit_test(a_handle_that_lacks_an_option_must_not_be_lent),
     };
 
