@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #define READERS_DEFAULT 4
 #define BUSY_DEFAULT_MS 5000
@@ -177,7 +176,7 @@ static int create(kp_job *job, void **resource)
         rc = set_up(o, key, db, &hint);
         (void)sqlite3_busy_timeout(db, (int)busy_ms);
     } else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
-               access(key->file, F_OK) != 0 && errno == ENOENT) {
+               sqlite3_system_errno(db) == ENOENT) {
         hint = "the file does not exist yet: get its writer first";
     }
     if (rc != SQLITE_OK) {

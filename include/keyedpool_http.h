@@ -19,8 +19,10 @@
  * during the next transfer. Do not put a handle into a multi handle, nor into a share of your own
  * that shares connections: connections made there belong to those, and would outlive the handle.
  * CURLOPT_RESOLVE of one borrower affects all, since names are shared, and libcurl keeps what
- * CURLOPT_ALTSVC learnt. CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION are the pool's:
- * a connection keeps the functions with which it was made, past the lease of whoever set them.
+ * CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until the next transfer
+ * begins, what curl_easy_header tells of the last answer. CURLOPT_OPENSOCKETFUNCTION and
+ * CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection keeps the functions with which it was
+ * made, past the lease of whoever set them.
  *
  * An idle connection that turns out to have ended, or a server that no longer accepts the
  * borrower's calls, is KP_EGONE; limits.on_gone says what happens to the others. On Linux a handle

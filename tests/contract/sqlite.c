@@ -162,16 +162,18 @@ static void a_reader_of_a_missing_file_must_say_so_until_its_writer_made_it(void
 static void a_reader_of_an_impossible_file_must_not_be_sent_to_its_writer(void **state)
 {
     struct stage *s = *state;
-    char file[sizeof s->file + 8];
+    char file[sizeof s->file + 16];
     kp_lease lease;
 
-    stage_open(s, (kp_sqlite_options){ 0 });
+    stage_open(s, (kp_sqlite_options){ .open_flags = SQLITE_OPEN_URI });
     make_table(s);
-    (void)snprintf(file, sizeof file, "%s/b.db", s->file);
-    assert_int_equal(try_get(s, file, KP_SQLITE_READER, &lease), KP_ECREATE);
-    assert_int_equal(s->why.vendor_code & 0xff, SQLITE_CANTOPEN);
-    assert_null(strstr(s->why.text, "does not exist yet"));
-    assert_non_null(strstr(s->why.text, "(14), Not a directory: reader of "));
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(file, sizeof file, "%s%s/b.db", i ? "file:" : "", s->file);
+        assert_int_equal(try_get(s, file, KP_SQLITE_READER, &lease), KP_ECREATE);
+        assert_int_equal(s->why.vendor_code & 0xff, SQLITE_CANTOPEN);
+        assert_null(strstr(s->why.text, "does not exist yet"));
+        assert_non_null(strstr(s->why.text, "(14), Not a directory: reader of "));
+    }
     stage_close(s);
 }
 
