@@ -89,12 +89,16 @@ static uint32_t oldest_thread(const struct kp__subpool *sub)
     return longest_lease(sub, &slot)->thread_id;
 }
 
-static bool holds_doomed(const struct kp__subpool *sub)
+/* Others that are not to be lent again (kp_rotate, a peer that is gone) were not named by a caller
+ * who may have one of them. */
+static bool holds_invalidated(const struct kp__subpool *sub)
 {
     const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
 
-    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l))
-        if (KP__OF(l, const struct kp__slot, link)->errand->doomed) return true;
+    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
+        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+        if (slot->errand->doomed && slot->cause == KP_CAUSE_INVALIDATED) return true;
+    }
     return false;
 }
 
@@ -110,7 +114,7 @@ static void say_timeout(const struct kp__core *core, const struct kp__subpool *s
     if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
         kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64, core->live.used,
                      core->live.cap);
-    if (holds_doomed(sub))
+    if (holds_invalidated(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
     if (why->oldest_tag[0]) {

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a pool says of itself, in the text of a kp_why and in kp_explain, is so: it names no cause
+ * that was not the cause, and leaves none out.
+ */
+#include "house.h"
+
+static bool says(struct house *h, const char *text)
+{
+    return strstr(h->why.text, text) != NULL;
+}
+
+/* ---- what is lent ---------------------------------------------------------------------------- */
+
+/* The only one is lent; `mark` is done to it; then a get runs out of time. Is it told that one was
+ * invalidated? */
+static bool tells_after(void (*mark)(struct house *h, kp_lease *lease))
+{
+    struct house h;
+    kp_options o = house_plan(&h, 1, NULL, NULL);
+
+    o.limits.max_live = 1;
+    house_open(&h, &o);
+    kp_lease lease = house_get(&h, "a");
+    mark(&h, &lease);
+    HOUSE_IS(&h, house_fails(&h, "a", 10), KP_ETIMEDOUT);
+    house_release(&h, &lease);
+    house_close(&h);
+    return says(&h, "one of those lent was invalidated: kp_discard frees its place at once");
+}
+
+static void invalidate(struct house *h, kp_lease *lease)
+{
+    HOUSE_IS(h, kp_invalidate(h->pool, lease->resource), 1);
+}
+
+static void rotate(struct house *h, kp_lease *lease)
+{
+    (void)lease;
+    HOUSE_IS(h, kp_rotate(h->pool, kp_str("a"), KP_NONE), 1);
+}
+
+static void say_it_is_gone(struct house *h, kp_lease *lease)
+{
+    (void)h;
+    kp_lease_report(lease, KP_EGONE);
+}
+
+static void only_what_was_invalidated_must_be_called_so(void **state)
+{
+    (void)state;
+    assert_true(tells_after(invalidate));
+    assert_false(tells_after(rotate));
+    assert_false(tells_after(say_it_is_gone));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_what_was_invalidated_must_be_called_so),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
