@@ -111,6 +111,9 @@ static void say_timeout(const struct kp__core *core, const struct kp__subpool *s
                  "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
                  ", creating %" PRIu32 "), %" PRIu32 " ahead",
                  why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
+    /* before what is in fields of its own, if there is no room for all */
+    if (last && sub->rare->health.failures > 0)
+        kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
     if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
         kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64, core->live.used,
                      core->live.cap);
@@ -118,12 +121,10 @@ static void say_timeout(const struct kp__core *core, const struct kp__subpool *s
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
     if (why->oldest_tag[0]) {
-        kp__say_more(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms,
+        kp__say_more(why, "; oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms,
                      why->oldest_tag);
         if (oldest_thread(sub)) kp__say_more(why, " (thread %" PRIu32 ")", oldest_thread(sub));
     }
-    if (last && sub->rare->health.failures > 0)
-        kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
 }
 
 /* KP_OFF: only kp_retry_now, or new limits, can help. */

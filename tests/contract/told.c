@@ -54,10 +54,42 @@ static void only_what_was_invalidated_must_be_called_so(void **state)
     assert_false(tells_after(say_it_is_gone));
 }
 
+/* ---- why creates fail ------------------------------------------------------------------------ */
+
+/* One is lent, to somebody with a long name; the next create fails, and a get waits in the pause
+ * after it. There is room for the reason, whatever else there is to say. */
+static void a_timeout_must_tell_the_last_failure_first(void **state)
+{
+    static const kp_line fails_next[] = {
+        { .times = 1 },
+        { .status = -1, .text = "FATAL: password authentication failed for user \"app\"",
+          .times = KP_OFF },
+    };
+    kp_script script = { .create = fails_next };
+    struct house h;
+    kp_lease lease;
+
+    (void)state;
+    kp_options o = house_plan(&h, 1, NULL, &script);
+    o.limits.max_live = 2;
+    o.limits.retry_first_ms = KP_MINUTES(10);
+    o.limits.retry_max_ms = KP_MINUTES(10);
+    house_open(&h, &o);
+    HOUSE_IS(&h, kp_get(h.pool, kp_str("a"), KP_ASK(.tag = "the report of the monthly turnover"),
+                        &lease), 0);
+    HOUSE_IS(&h, house_fails(&h, "a", 10), KP_ECREATE);
+    HOUSE_IS(&h, house_fails(&h, "a", 10), KP_ETIMEDOUT);
+    HOUSE_HAS(&h, says(&h, "; last create failed: FATAL: password authentication failed for user"));
+    assert_string_equal(h.why.oldest_tag, "the report of the monthly turnover");
+    kp_release(&lease);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_was_invalidated_must_be_called_so),
+        cmocka_unit_test(a_timeout_must_tell_the_last_failure_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
