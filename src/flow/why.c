@@ -135,14 +135,15 @@ static int64_t ms_until(uint64_t at, uint64_t now)
 
 void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
 {
-    const struct kp__health *h = &sub->rare->health;
+    const struct kp__circuit *circuit = sub->rare->health.circuit;
+    const struct kp__failure *cause = kp__circuit_cause(sub);
 
     kp__say(why, KP_EBREAKER, NULL);
-    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[h->circuit->limit]);
-    why->retry_after_ms = ms_until(h->circuit->until, now);
-    if (!h->last) return;
-    why->vendor_code = h->last->vendor_code;
-    kp__say_more(why, "; last create failed: %.100s", kp__failure_text(h->last));
+    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[circuit->limit]);
+    why->retry_after_ms = ms_until(circuit->until, now);
+    if (!cause) return;
+    why->vendor_code = cause->vendor_code;
+    kp__say_more(why, "; last create failed: %.100s", kp__failure_text(cause));
 }
 
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the

@@ -85,11 +85,68 @@ static void a_timeout_must_tell_the_last_failure_first(void **state)
     house_close(&h);
 }
 
+/* ---- why a circuit is open ------------------------------------------------------------------- */
+
+static void open_a_circuit(struct house *h, const kp_line *creates, int32_t counts)
+{
+    kp_script script = { .create = creates };
+    kp_options o = house_plan(h, 1, NULL, &script);
+
+    o.limits.retry_first_ms = KP_NONE;
+    o.limits.breaker_failures = 2;
+    o.limits.breaker_counts = counts;
+    house_open(h, &o);
+}
+
+static void creates_that_opened_it_must_be_told(void **state)
+{
+    static const kp_line fails[] = { { .status = -1, .vendor_code = 111, .text = "no route",
+                                       .times = KP_OFF }, { 0 } };
+    static const int32_t counts[] = { KP_BREAK_CREATE, KP_BREAK_CREATE | KP_BREAK_USE };
+    struct house h;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        open_a_circuit(&h, fails, counts[i]);
+        for (int n = 0; n < 2; n++) HOUSE_IS(&h, house_fails(&h, "a", 10), KP_ECREATE);
+        HOUSE_IS(&h, house_fails(&h, "a", 10), KP_EBREAKER);
+        HOUSE_HAS(&h, says(&h, "; last create failed: no route"));
+        HOUSE_IS(&h, h.why.vendor_code, 111);
+        house_close(&h);
+    }
+}
+
+/* A create had failed long before, and others went well since. */
+static void a_create_must_not_be_blamed_for_what_uses_did(void **state)
+{
+    static const kp_line fails_once[] = { { .status = -1, .text = "no route" }, { 0 } };
+    const kp_key a = kp_str("a");
+    struct house h;
+
+    (void)state;
+    open_a_circuit(&h, fails_once, KP_BREAK_USE);
+    HOUSE_IS(&h, house_fails(&h, "a", 10), KP_ECREATE);
+    for (int i = 0; i < 2; i++) {
+        kp_lease lease = house_get(&h, "a");
+        kp_lease_report(&lease, -1);
+        house_discard(&h, &lease);
+    }
+    HOUSE_IS(&h, house_fails(&h, "a", 10), KP_EBREAKER);
+    HOUSE_HAS(&h, !says(&h, "last create failed"));
+    HOUSE_IS(&h, kp_warm(h.pool, &a, 1, KP_ASK(.why = &h.why)), 0);
+    HOUSE_IS(&h, h.why.code, KP_EBREAKER);
+    HOUSE_HAS(&h, !says(&h, "last create failed"));
+    HOUSE_IS(&h, h.why.vendor_code, 0);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_was_invalidated_must_be_called_so),
         cmocka_unit_test(a_timeout_must_tell_the_last_failure_first),
+        cmocka_unit_test(creates_that_opened_it_must_be_told),
+        cmocka_unit_test(a_create_must_not_be_blamed_for_what_uses_did),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
