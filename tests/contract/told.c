@@ -140,6 +140,43 @@ static void a_create_must_not_be_blamed_for_what_uses_did(void **state)
     house_close(&h);
 }
 
+/* ---- what is surplus ------------------------------------------------------------------------- */
+
+static bool explains(struct house *h, const char *text)
+{
+    char buf[600];
+
+    (void)kp_explain(h->pool, kp_str("a"), buf, sizeof buf);
+    return strstr(buf, text) != NULL;
+}
+
+/* Twenty times two are lent at once and given back; `evicts`: then what is idle is evicted. */
+static void churn(struct house *h, int64_t all_idle, bool evicts)
+{
+    kp_options o = house_plan(h, 1, NULL, NULL);
+
+    o.budget.max_idle = all_idle;
+    house_open(h, &o);
+    for (int i = 0; i < 20; i++) {
+        house_stock(h, "a", 2);
+        if (evicts) HOUSE_IS(h, kp_evict(h->pool, kp_str("a"), KP_NONE), 2);
+    }
+    HOUSE_HAS(h, house_stats(h, "a").surplus >= 20);
+}
+
+static void a_key_must_be_said_to_churn_only_by_a_limit_that_there_is(void **state)
+{
+    struct house h;
+
+    (void)state;
+    churn(&h, 1, false);
+    HOUSE_HAS(&h, explains(&h, "churns: 20 of 21 made were destroyed as surplus (budget.max_idle"));
+    house_close(&h);
+    churn(&h, 0, true);
+    HOUSE_HAS(&h, !explains(&h, "churns"));
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +184,7 @@ int main(void)
         cmocka_unit_test(a_timeout_must_tell_the_last_failure_first),
         cmocka_unit_test(creates_that_opened_it_must_be_told),
         cmocka_unit_test(a_create_must_not_be_blamed_for_what_uses_did),
+        cmocka_unit_test(a_key_must_be_said_to_churn_only_by_a_limit_that_there_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
