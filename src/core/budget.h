@@ -11,6 +11,7 @@
 #define KP__CORE_BUDGET_H
 
 #include "base/heap.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "core/limit.h"
 #include "core/share.h"
@@ -64,6 +65,7 @@ struct kp__contest {
     struct kp__subpool *sub;
     struct kp__budget *lacks; /* the budget in whose heap it stands, or NULL */
     struct kp__heap_node starved;
+    struct kp__list held_up; /* on core->held_up (permit.h) */
     struct kp__rank rank;
     struct kp__rank served; /* LIFO: when this key was served last, as the arrival of a request
                                that had come then (budget.c, came) */

@@ -42,6 +42,7 @@ void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub)
 
     *contest = (struct kp__contest){ .sub = sub, .share.at = core->contention };
     kp__heap_node_init(&contest->starved);
+    kp__list_init(&contest->held_up);
     for (int p = 0; p < KP__FILED; p++) kp__heap_node_init(&contest->evict[p]);
     sub->contest = contest;
 }

@@ -125,6 +125,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
         kp__list_remove(waived);
     }
     kp__circuit_forgive(core, sub);
+    if (sub->contest != &kp__no_contest) kp__list_remove(&kp__contest(core, sub)->held_up);
     kp__unfile_sub(core, sub);
     kp__lane_drop(core, sub);
     add_up(core, sub->rules, -1);
@@ -186,6 +187,7 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
 
 void kp__tables_init(struct kp__core *core)
 {
+    kp__list_init(&core->held_up);
     kp__list_init(&core->drains);
     core->keys.hash = hash_of_key;
     core->groups.hash = hash_of_member;
