@@ -71,6 +71,7 @@ struct kp__core {
     enum kp__phase phase;
     struct kp__map keys, idents, groups; /* idents: slots, by their resources */
     struct kp__slab slots, errands, subpools;
+    struct kp__list spare_groups;
     struct kp__list unused; /* keys that nobody uses, the longest unused first; and some that
                                have been used again (kp__table_spare) */
     uint32_t key_count, key_serials, group_serials;
@@ -84,6 +85,7 @@ struct kp__core {
     uint64_t contended;   /* ... since when there has been one, ... */
     uint64_t contention;  /* ... and for how long there was one before that, in all */
     struct kp__usual usual[KP__MEASURES];
+    struct kp__list held_up; /* keys whose background waits for budget.max_creating, in turn */
     struct kp__list drains; /* keys with a slot that is left to drain (decide.c) ... */
     uint32_t draining;      /* ... and how many they are */
 

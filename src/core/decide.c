@@ -63,6 +63,14 @@ static enum verdict shed(struct look *l)
     return answer_no(l, KP_EFULL, KP__BY_SHED_TARGET);
 }
 
+static enum verdict answer_open(struct look *l)
+{
+    const struct kp__failure *cause = kp__circuit_cause(l->sub);
+
+    if (cause) kp__blame(l->request, cause);
+    return answer_no(l, KP_EBREAKER, l->sub->rare->health.circuit->limit);
+}
+
 /* With KP_BREAK_USE an open circuit refuses leases too; but not probes, nor a request for which
  * something is under way already. */
 static enum verdict circuit(struct look *l)
@@ -70,7 +78,7 @@ static enum verdict circuit(struct look *l)
     if (!l->sub->rare->health.tripped || l->request->holds_lent) return GO_ON;
     if (!kp__breaks(l->sub->rules, KP_BREAK_USE) || !kp__circuit_bars(l->sub, l->now))
         return GO_ON;
-    return answer_no(l, KP_EBREAKER, l->sub->rare->health.circuit->limit);
+    return answer_open(l);
 }
 
 /* ---- the right to one more lease ------------------------------------------------------------- */
@@ -282,10 +290,7 @@ static enum verdict healthy(struct look *l)
     if (h->refused) return barred(l, KP__BY_DRIVER_CREATE, KP__NEVER);
     enum verdict v = told_before(l);
     if (v != GO_ON) return v;
-    if (h->tripped && kp__circuit_bars(l->sub, l->now)) {
-        if (h->last) kp__blame(l->request, h->last);
-        return answer_no(l, KP_EBREAKER, h->circuit->limit);
-    }
+    if (h->tripped && kp__circuit_bars(l->sub, l->now)) return answer_open(l);
     if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
     /* after a failure one goes first, to find out. Not where there is no pause: then each request
      * makes its own attempt, and is told its own failure; nor where a circuit knows how many */

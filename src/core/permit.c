@@ -41,6 +41,7 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
         if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used--;
     kp__token_back(&core->rate);
     recount(core, sub);
+    kp__let_on(core);
 }
 
 void kp__lent_drop(struct kp__core *core, struct kp__request *request)
@@ -173,6 +174,7 @@ void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *
         next = victim->errand->victim.next;
         waive_one(core, sub, victim, todo);
     }
+    kp__let_on(core);
     kp__settle_left(core, left, now, todo);
 }
 
@@ -290,4 +292,26 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
     if (!take_permit(core, sub, now)) return false;
     kp__rare(core, sub)->renewal.making++;
     return true;
+}
+
+static bool is_full(const struct kp__budget *budget)
+{
+    return budget->used >= budget->cap;
+}
+
+void kp__hold_up(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (!is_full(&core->creating)) return;
+    struct kp__contest *contest = kp__contest(core, sub);
+    if (!kp__list_linked(&contest->held_up))
+        kp__list_push_back(&core->held_up, &contest->held_up);
+}
+
+void kp__let_on(struct kp__core *core)
+{
+    struct kp__list *first = kp__list_first(&core->held_up);
+
+    if (!first || is_full(&core->creating)) return;
+    kp__list_remove(first);
+    kp__file_sub(core, KP__OF(first, struct kp__contest, held_up)->sub, core->latest);
 }

@@ -325,7 +325,7 @@ void kp__next_look_set(struct kp__core *core, const struct kp__request *request,
 void kp__queue_insert(struct kp__core *core, struct kp__request *request);
 void kp__queue_remove(struct kp__core *core, struct kp__request *request);
 
-/* Requests that are served before this one. */
+/* How many requests would be served before this one, which does not wait (any more). */
 uint32_t kp__queue_ahead(const struct kp__request *request);
 
 #endif

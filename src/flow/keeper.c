@@ -98,8 +98,10 @@ static void look_again(struct kp__core *core, struct kp__subpool *sub, uint64_t 
     if (now < kp__rests_until(sub)) kp__file_sub(core, sub, kp__rests_until(sub));
     else if (kp__token_lacks(&core->rate, now))
         kp__file_for_token(core, sub, now);
-    else /* changes in this key file it at once (core); else look now and then */
+    else { /* changes in this key file it at once (core); else look now and then */
+        kp__hold_up(core, sub);
         kp__file_sub(core, sub, now + KP__LOOK_AGAIN);
+    }
 }
 
 static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
@@ -164,6 +166,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
     kp__test_doubts(pool, sub, todo);
     refill(pool, sub, now);
     renew(pool, sub, now);
+    kp__let_on(&pool->core); /* this one may have been let on, and wanted nothing any more */
     sub->interest--;
     kp__forget(pool, sub, now, todo);
 }

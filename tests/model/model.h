@@ -118,6 +118,7 @@ struct model_key {
     bool dropped; /* forgotten as soon as nobody uses it */
     uint64_t place, used_at, look_at;
     uint64_t token_look;           /* when the background looks for a token, until that is over */
+    uint64_t held_up;              /* its place among those that budget.max_creating holds up; 0 */
     uint64_t unused, unused_since; /* its place among the unused keys, or 0; since when */
     int interest, pins;
     int promised; /* permits that requests wait for until their victims are destroyed */
@@ -181,7 +182,7 @@ struct model {
     int64_t peak_live, peak_lent, peak_creating; /* what there was when the budget changed */
     struct model_moment arrival; /* when the next creation is due, if they are evenly spaced */
     uint64_t took, look;         /* when the latest began; when upkeep looks for the next one */
-    uint64_t now, stamps, returns, opens, serials, unused, epoch;
+    uint64_t now, stamps, returns, opens, serials, unused, held_up, epoch;
     uint64_t latest; /* when something was decided last; a driver function may have begun since */
     bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];

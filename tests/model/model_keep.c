@@ -148,6 +148,34 @@ bool m_may_make(const struct model *m, int key, uint64_t now)
            m_token_at(m, now) == now && m_first_for_token(m, key);
 }
 
+static bool makes_all_it_may(const struct model *m)
+{
+    int64_t making = m_count(m, NOBODY, M_CREATING) + m_promised(m, NOBODY);
+
+    return m->budget_creating != NO_LIMIT && making >= m->budget_creating;
+}
+
+/* None is made for it now: behind the others that wait for another creation to be over. */
+void m_hold_up(struct model *m, int key)
+{
+    if (makes_all_it_may(m) && !m->key[key].held_up) m->key[key].held_up = ++m->held_up;
+}
+
+/* One is over: the first of them looks again. */
+void m_let_on(struct model *m)
+{
+    int first = NOBODY;
+
+    if (makes_all_it_may(m)) return;
+    for (int k = 0; k < MODEL_KEYS; k++)
+        if (m->key[k].in_use && m->key[k].held_up &&
+            (first == NOBODY || m->key[k].held_up < m->key[first].held_up))
+            first = k;
+    if (first == NOBODY) return;
+    m->key[first].held_up = 0;
+    m_file_key(m, first, m->latest);
+}
+
 /* Makes one at a time; the other keys and slots get their turn in between. */
 static void refill(struct model *m, int key, uint64_t now)
 {
@@ -164,7 +192,9 @@ static void refill(struct model *m, int key, uint64_t now)
         m_file_key(m, key, m_rests_until(k));
     } else if (m_creator_waits(m, key) || !m_may_make(m, key, now) ||
                m_count(m, NOBODY, M_IDLE) >= m->budget_idle) {
-        m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, key, now) : now + SECOND);
+        bool lacks_token = m_token_at(m, now) > now;
+        if (!lacks_token) m_hold_up(m, key);
+        m_file_key(m, key, lacks_token ? m_token_look(m, key, now) : now + SECOND);
     } else {
         int slot = m_permit(m, key);
         m_token_take(m, now);
@@ -181,6 +211,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
     m_do(m);
     refill(m, key, now);
     m_renew(m, key, now);
+    m_let_on(m);
     m->key[key].interest--;
     m_forget(m, key, now);
 }

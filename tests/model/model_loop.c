@@ -63,6 +63,7 @@ void m_decline(struct model *m, struct model_request *r)
         } else {
             m_token_back(m);
             m->slot[r->slot].state = M_FREE;
+            m_let_on(m);
         }
         m_settle(m, r->key);
     }

@@ -186,9 +186,11 @@ void m_renew(struct model *m, int key, uint64_t now)
 
     if (!m_renewal_wanted(m, key) || k->refused) return;
     if (m->closed || now < m_rests_until(k) || !may_renew(m, key, now)) {
-        m_file_key(m, key, now < m_rests_until(k)         ? m_rests_until(k)
-                           : m_token_at(m, now) > now ? m_token_look(m, key, now)
-                                                          : now + SECOND);
+        bool rests = now < m_rests_until(k), lacks_token = m_token_at(m, now) > now;
+        if (!rests && !lacks_token) m_hold_up(m, key);
+        m_file_key(m, key, rests         ? m_rests_until(k)
+                           : lacks_token ? m_token_look(m, key, now)
+                                         : now + SECOND);
         return;
     }
     int64_t before = making(m, key);
