@@ -443,7 +443,8 @@ void kp_sqlite_limits_for(kp_key key, kp_limits *limits, void *ctx)
     if (!k || k->role != KP_SQLITE_WRITER)
         return;
     limits->max_live = 1;
-    limits->reserve = KP_NONE;          /* not even a second one in need */
+    limits->reserve = KP_NONE;          /* not even a second one in need, ... */
+    limits->surplus = KP_NONE;          /* ... or to replace one that is still lent */
     if (limits->min_live > 1)
         limits->min_live = 1;
     if (limits->min_idle > 1)

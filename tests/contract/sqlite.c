@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The SQLite adapter on real files: keys and roles, what is opened and how, and the message if it
- * cannot be opened. sqlite_give_back.c has what happens afterwards.
+ * cannot be opened. sqlite_limits.c has how many there may be, sqlite_give_back.c what happens
+ * afterwards.
  */
 #include "sqlite_stage.h"
 
@@ -375,34 +376,6 @@ static void a_pool_that_is_filled_by_hand_must_be_open_to_more_options(void **st
     assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
 }
 
-/* One reader fewer than the pool's own limits say; the writer stays alone whatever is said here. */
-static void frugal(kp_key key, kp_limits *limits, void *ctx)
-{
-    limits->max_live = 2;
-    kp_sqlite_limits_for(key, limits, ctx);
-}
-
-static void limits_of_ones_own_must_go_together_with_the_adapters(void **state)
-{
-    struct stage *s = *state;
-    kp_options more = { .why = &s->why, .limits_for = frugal };
-    kp_lease writer, a, b, c;
-
-    assert_int_equal(kp_sqlite_open(NULL, &more, &s->pool), 0);
-    make_table(s);
-    writer = get(s, KP_SQLITE_WRITER);
-    a = get(s, KP_SQLITE_READER);
-    b = get(s, KP_SQLITE_READER);
-    assert_int_equal(kp_try_get(s->pool, KP_SQLITE_KEY(s->file, KP_SQLITE_READER), &c), KP_EAGAIN);
-    assert_int_equal(kp_try_get(s->pool, KP_SQLITE_KEY(s->file, KP_SQLITE_WRITER), &c), KP_EAGAIN);
-    assert_int_equal(stats(s, KP_SQLITE_READER).live, 2);
-    assert_int_equal(stats(s, KP_SQLITE_WRITER).live, 1);
-    kp_release(&a);
-    kp_release(&b);
-    kp_release(&writer);
-    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
-}
-
 /* ---- fork ------------------------------------------------------------------------------------ */
 
 /* A number of its own for each thing that goes wrong. It leaves without destructors. */
@@ -488,7 +461,6 @@ int main(void)
         TEST(a_lock_of_another_process_must_be_busy_when_the_timeout_is_over),
         TEST(impossible_options_must_be_refused_by_name),
         TEST(a_pool_that_is_filled_by_hand_must_be_open_to_more_options),
-        TEST(limits_of_ones_own_must_go_together_with_the_adapters),
         TEST(a_child_must_not_open_what_was_open_at_the_fork),
     };
 
