@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* ---- keys and roles -------------------------------------------------------------------------- */
@@ -191,6 +192,21 @@ static void a_file_that_is_no_database_must_be_refused_with_sqlites_reason(void 
     assert_int_equal(s->why.vendor_code, SQLITE_NOTADB);
     assert_non_null(strstr(s->why.text, "file is not a database"));
     assert_int_equal(try_get(s, s->file, KP_SQLITE_WRITER, &lease), KP_EREFUSED);
+    stage_close(s);
+}
+
+/* To open one to read would wait for somebody who writes, past every deadline. */
+static void a_pipe_must_not_be_waited_for(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+
+    assert_int_equal(mkfifo(s->file, 0600), 0);
+    stage_open(s, (kp_sqlite_options){ 0 });
+    assert_int_equal(try_get(s, s->file, KP_SQLITE_READER, &lease), KP_ECREATE);
+    assert_int_equal(s->why.vendor_code, SQLITE_CANTOPEN);
+    assert_non_null(strstr(s->why.text, "(14), it is a pipe: reader of "));
+    assert_int_equal(try_get(s, s->file, KP_SQLITE_WRITER, &lease), KP_ECREATE);
     stage_close(s);
 }
 
@@ -452,6 +468,7 @@ int main(void)
         TEST(a_reader_of_a_missing_file_must_say_so_until_its_writer_made_it),
         TEST(a_reader_of_an_impossible_file_must_not_be_sent_to_its_writer),
         TEST(a_file_that_is_no_database_must_be_refused_with_sqlites_reason),
+        TEST(a_pipe_must_not_be_waited_for),
         TEST(an_error_must_name_the_file_and_carry_sqlites_extended_code),
         TEST(a_key_without_file_or_role_must_be_refused),
         TEST(the_writer_must_set_wal_and_a_reader_must_not_write),
