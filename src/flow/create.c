@@ -160,7 +160,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     uint64_t now = count_time(job), used = used_at(slot, request, now);
 
     if (job->status >= 0)
-        failure = (struct kp__failure){ .code = KP_ECREATE,
+        failure = (struct kp__failure){ .code = KP_ECREATE, .vendor_code = job->status,
                                         .text = "driver.create returned 0 without a resource, or "
                                                 "a positive number; failures are negative" };
     /* what was refused to the old credentials is not refused to the new ones */
@@ -181,7 +181,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
 
 static bool is_made(const struct kp__job *job)
 {
-    return job->status >= 0 && job->made;
+    return job->status == 0 && job->made;
 }
 
 /* Its descriptor, or -1. Without the lock. */
