@@ -14,6 +14,7 @@
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/permit.h"
+#include "core/resize.h"
 #include "core/serve.h"
 #include "core/todo.h"
 
@@ -331,11 +332,12 @@ static struct kp__slot *pick(struct look *l, int place)
 }
 
 /* A waived victim of this key whose end makes room in all budgets that are full; NULL: there is
- * none. */
+ * none, or they were lowered meanwhile and need that room themselves. */
 static struct kp__slot *waived(const struct look *l, const bool full[KP__FILED])
 {
     const struct kp__list *list = &l->sub->rare->waived;
 
+    if (!kp__may_stay(l->core, l->sub)) return NULL;
     for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
         struct kp__slot *slot = KP__OF(n, struct kp__errand, waived)->slot;
         bool fits = true;
