@@ -314,6 +314,11 @@ static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
         { { .excess_ttl_ms = KP_NONE, .excess_over = 1, .min_idle = 3 }, 1 },
         { { .excess_ttl_ms = KP_NONE, .min_live = 2, .excess_over = 1,
             .respects_min = KP_KIND_EXCESS, .refill = KP_REFILL_EAGER }, 2 },
+        /* on return: it is made, and has not come back */
+        { { .idle_ttl_ms = KP_NONE, .min_idle = 1, .idle_check = KP_CHECK_RETURN,
+            .refill = KP_REFILL_EAGER }, 1 },
+        { { .excess_ttl_ms = KP_NONE, .min_idle = 2, .excess_check = KP_CHECK_RETURN,
+            .refill = KP_REFILL_EAGER }, 2 },
     };
     (void)state;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
