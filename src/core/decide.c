@@ -14,6 +14,7 @@
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/permit.h"
+#include "core/resize.h"
 #include "core/serve.h"
 #include "core/todo.h"
 
@@ -126,7 +127,7 @@ static struct kp__slot *ready_slot(struct look *l)
     return NULL;
 }
 
-static struct kp__budget *budget_in(struct look *l, int place)
+static struct kp__budget *budget_in(const struct look *l, int place)
 {
     if (place == KP__POOL) return &l->core->live;
     return kp__group_budget(l->sub, place - KP__GROUP_0);
@@ -323,6 +324,16 @@ static struct kp__slot *pick(struct look *l, int place)
     return kp__evict_pick(l->core, budget_in(l, place));
 }
 
+/* Does the end of this waived victim make room in a budget that is full? Not if that was lowered
+ * meanwhile, so far that there is none when all that is being destroyed is gone. */
+static bool makes_room(const struct look *l, const struct kp__slot *slot, int place)
+{
+    const struct kp__budget *b = budget_in(l, place);
+
+    if (place == KP__POOL) return kp__surplus(l->core) < 0;
+    return kp__group_budget(slot->sub, place - KP__GROUP_0) == b && b->used - b->closing < b->cap;
+}
+
 /* A waived victim of this key whose end makes room in all budgets that are full; NULL: there is
  * none. */
 static struct kp__slot *waived(const struct look *l, const bool full[KP__FILED])
@@ -332,10 +343,8 @@ static struct kp__slot *waived(const struct look *l, const bool full[KP__FILED])
     for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
         struct kp__slot *slot = KP__OF(n, struct kp__errand, waived)->slot;
         bool fits = true;
-        for (int i = 0; i < 2; i++)
-            if (full[KP__GROUP_0 + i] &&
-                slot->sub->contest->group[i] != l->sub->contest->group[i])
-                fits = false;
+        for (int p = KP__POOL; p <= KP__GROUP_1; p++)
+            if (full[p] && !makes_room(l, slot, p)) fits = false;
         if (fits) return slot;
     }
     return NULL;

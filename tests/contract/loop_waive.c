@@ -118,6 +118,42 @@ static void requests_that_keep_timing_out_must_not_evict_one_each(void **state)
     stage_close(&s);
 }
 
+/* `a` has been left behind, and then the limit was lowered: the end of `a` makes no room. */
+static void what_makes_no_room_any_more_must_not_be_taken_over(void **state)
+{
+    struct stage s;
+    struct ask b, c[2];
+
+    (void)state;
+    for (int grouped = 0; grouped < 2; grouped++) {
+        kp_options plan = { .limits = { .max_live = 4 } };
+        kp_budget lower = { .max_live = 2 };
+        if (grouped) {
+            plan.limits.group[0] = 1;
+            plan.budget.group_max_live[0] = 3;
+            lower = (kp_budget){ .group_max_live = { 2 } };
+        } else {
+            plan.budget.max_live = 3;
+        }
+        stage_open_alone(&s, &slow, &plan);
+        fill(&s, 1);
+        for (int i = 0; i < 2; i++) stage_start(&s, &c[i], "c", 1000);
+        stage_start(&s, &b, "b", 10);
+        stage_pass(&s, 20);
+        assert_int_equal(b.status, KP_ETIMEDOUT);
+        assert_int_equal(kp_budget_set(s.pool, &lower, NULL), 0);
+        stage_start(&s, &b, "b", 5000);
+        stage_pass(&s, 1500);
+        assert_int_equal(stage_stats(&s).live, 2);
+        kp_release(&c[0].lease);
+        stage_pass(&s, 1);
+        assert_int_equal(b.status, 0);
+        kp_release(&b.lease);
+        kp_release(&c[1].lease);
+        stage_close(&s);
+    }
+}
+
 /* ---- real threads ---------------------------------------------------------------------------- */
 
 static struct {
@@ -198,6 +234,7 @@ int main(void)
         cmocka_unit_test(what_was_promised_to_a_request_that_goes_must_be_free_at_once),
         cmocka_unit_test(the_end_of_a_victim_must_not_be_cancelled_with_its_request),
         cmocka_unit_test(requests_that_keep_timing_out_must_not_evict_one_each),
+        cmocka_unit_test(what_makes_no_room_any_more_must_not_be_taken_over),
         cmocka_unit_test(a_thread_must_wait_for_what_a_loops_request_left_behind),
     };
 
