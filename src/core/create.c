@@ -177,7 +177,7 @@ enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
         kp__settle(core, sub, now, todo);
     } else {
         created_late(core, slot, now, todo);
-        kp__drop_surplus(core, slot, now, todo);
+        kp__drop_surplus(core, slot, todo);
     }
     kp__let_on(core);
     return change;

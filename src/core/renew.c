@@ -164,6 +164,7 @@ int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t 
     uint64_t many = 0;
     uint64_t step = all > 0 && by != KP__NEVER ? (by - now) / all : 0;
 
+    kp__note_time(core, now);
     if (by < n->retire_by || n->retire_by <= now) n->retire_by = by;
     n->epoch = core->epoch;
     core->clocked = true; /* gets and releases must know when their ends have come */

@@ -345,16 +345,17 @@ int kp__get_run(struct kp__get *g, struct kp__todo *todo)
 /* ---- 6. lend, or say why not ----------------------------------------------------------------- */
 
 /* Waiting ends where the lease begins, which counts as held from then on; without a lease (NULL),
- * now. */
-static void count_wait(struct kp__get *g, const struct kp__seat *seat)
+ * now. Returns until when something of its key was wanted. */
+static uint64_t count_wait(struct kp__get *g, const struct kp__seat *seat)
 {
     struct kp__core *core = &g->pool->core;
     const struct kp__request *r = g->request;
 
-    if (!r->waited || r->at_once) return;
+    if (!r->waited || r->at_once) return r->arrived;
     uint64_t until = seat ? seat->since : kp__time(g->pool);
     kp__rare(core, r->sub)->seldom.wait_ns += until - r->arrived;
     core->seldom.wait_ns += until - r->arrived;
+    return until;
 }
 
 void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
@@ -397,12 +398,12 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     struct kp__request *r = g->request;
     struct kp__seat *seat = code == 0 ? kp__seat_at(r->slot, r->grant.seat) : NULL;
 
-    count_wait(g, seat);
+    uint64_t wanted = count_wait(g, seat);
     g->pool->getting--;
     kp__tell_news(g->pool, todo); /* a closing pool may wait for the last get to end */
     if (seat) lend(g, seat, out);
     else refuse(g, code);
-    kp__lose_interest(g->pool, r->sub, r->arrived);
+    kp__lose_interest(g->pool, r->sub, wanted);
 }
 
 /* There is no subpool: the refusal is counted for the pool only. */

@@ -309,11 +309,16 @@ static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
         { { .idle_ttl_ms = KP_NONE, .min_live = 2, .refill = KP_REFILL_EAGER }, 2 },
         { { .idle_ttl_ms = KP_NONE, .min_live = 2, .refill = KP_REFILL_EAGER,
             .respects_min = KP_KIND_NONE }, 0 },
-        { { .idle_ttl_ms = KP_NONE, .min_idle = 1, .idle_check = KP_CHECK_GET }, 1 },
+        { { .idle_ttl_ms = KP_NONE, .min_idle = 1, .idle_check = KP_CHECK_GET }, 0 },
         { { .max_age_ms = KP_NONE, .min_live = 1, .min_idle = 1 }, 0 },
         { { .excess_ttl_ms = KP_NONE, .excess_over = 1, .min_idle = 3 }, 1 },
         { { .excess_ttl_ms = KP_NONE, .min_live = 2, .excess_over = 1,
             .respects_min = KP_KIND_EXCESS, .refill = KP_REFILL_EAGER }, 2 },
+        /* on return: it is made, and has not come back */
+        { { .idle_ttl_ms = KP_NONE, .min_idle = 1, .idle_check = KP_CHECK_RETURN,
+            .refill = KP_REFILL_EAGER }, 1 },
+        { { .excess_ttl_ms = KP_NONE, .min_idle = 2, .excess_check = KP_CHECK_RETURN,
+            .refill = KP_REFILL_EAGER }, 2 },
     };
     (void)state;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
@@ -326,6 +331,44 @@ static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
         kp_sim_pass_ms(c.sim, 100);
         assert_int_equal(stats(&c, "a").idle, ways[i].idle);
         assert_true(stats(&c, "a").creates <= 3);
+        contract_end(&c);
+    }
+}
+
+static void only_take(void *arg)
+{
+    contract *c = arg;
+    kp_lease lease;
+
+    if (kp_get(c->pool, kp_str("a"), KP_ASK(.within_ms = 1000, .flags = KP_DONT_CREATE),
+               &lease) == 0)
+        kp_release(&lease);
+}
+
+/* Nobody could ever borrow it. A request that may not create would find it too old, each time. */
+static void what_is_too_old_for_any_get_must_not_be_made_ahead(void **state)
+{
+    static const kp_limits ways[] = {
+        { .idle_ttl_ms = KP_NONE, .idle_check = KP_CHECK_GET },
+        { .max_age_ms = KP_NONE, .age_check = KP_CHECK_GET },
+        { .excess_ttl_ms = KP_NONE, .excess_check = KP_CHECK_GET, .excess_over = KP_NONE },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        contract c;
+        kp_lease lease;
+        begin(&c);
+        c.options.limits = ways[i];
+        c.options.limits.min_idle = 1;
+        c.options.limits.refill = KP_REFILL_EAGER;
+        open_short(&c);
+        contract_take(&c, kp_str("a"), &lease);
+        assert_true(kp_sim_spawn(c.sim, only_take, &c) > 0);
+        kp_sim_pass_ms(c.sim, 10);
+        kp_discard(&lease);
+        kp_sim_pass_ms(c.sim, 100);
+        assert_true(stats(&c, "a").creates <= 2);
+        kp_sim_join(c.sim, 0);
         contract_end(&c);
     }
 }
@@ -347,6 +390,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_ttl_of_nothing_must_let_the_keeper_sleep),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_a_request_waits_for),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_is_kept_ready),
+        cmocka_unit_test(what_is_too_old_for_any_get_must_not_be_made_ahead),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,10 +217,11 @@ void m_tell(struct model *m, struct model_request *r)
 
 bool m_over(struct model *m, struct model_request *r)
 {
+    uint64_t wanted = r->began;
     if (r->waited && !r->at_once) { /* it waited until its lease began, or until now */
         bool lent = r->grant == G_SLOT;
-        uint64_t until = lent ? m->slot[r->slot].seat[r->seat].since : m->now;
-        TALLY(m, r->key, wait_ns, until - r->began);
+        wanted = lent ? m->slot[r->slot].seat[r->seat].since : m->now;
+        TALLY(m, r->key, wait_ns, wanted - r->began);
     }
     if (r->grant == G_SLOT) r->code = 0;
     TALLY(m, r->key, gets, r->code == 0);
@@ -231,7 +232,7 @@ bool m_over(struct model *m, struct model_request *r)
     if (r->code != 0 && r->code != KP_ETIMEDOUT) explain(m, r);
     r->active = false;
     r->mail = 0;
-    m_lose_interest(m, r->key, r->began);
+    m_lose_interest(m, r->key, wanted);
     m_do(m);
     return true;
 }
