@@ -80,7 +80,7 @@ static bool has_excess(const struct kp__subpool *sub)
     return kp__sub_staying(sub) > sub->rules->excess_over;
 }
 
-uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
+uint64_t kp__unused_until(const struct kp__slot *slot, uint32_t check)
 {
     const struct kp__subpool *sub = slot->sub;
     const struct kp__rules *r = sub->rules;
@@ -91,8 +91,15 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
         at = kp__sooner(at, kp__later(slot->since, r->idle_ttl));
     if ((r->excess_check & check) && !(stopped & KP_KIND_EXCESS) && has_excess(sub))
         at = kp__sooner(at, kp__later(slot->since, r->excess_ttl));
-    if ((r->age_check & check) && !(stopped & KP_KIND_AGE)) at = kp__sooner(at, slot->age_end);
     return at;
+}
+
+uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
+{
+    uint64_t at = kp__unused_until(slot, check);
+    bool stopped = stopped_kinds(slot->sub) & KP_KIND_AGE;
+
+    return (slot->sub->rules->age_check & check) && !stopped ? kp__sooner(at, slot->age_end) : at;
 }
 
 bool kp__is_too_old(const struct kp__slot *slot, uint32_t check, uint64_t now)

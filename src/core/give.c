@@ -85,7 +85,7 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now
     if (slot->state != KP__IDLE) return;
     if ((sub->rules->idle_check | sub->rules->excess_check) & KP_CHECK_RETURN) {
         struct kp__slot *oldest = kp__oldest_idle(sub);
-        if (now >= kp__expires_at(oldest, KP_CHECK_RETURN))
+        if (now >= kp__unused_until(oldest, KP_CHECK_RETURN))
             kp__close_idle(core, oldest, kp__expired(oldest, KP_CHECK_RETURN), todo);
     }
     if (slot->state != KP__IDLE || !kp__is_surplus(core, sub)) return;

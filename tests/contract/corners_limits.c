@@ -309,7 +309,7 @@ static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
         { { .idle_ttl_ms = KP_NONE, .min_live = 2, .refill = KP_REFILL_EAGER }, 2 },
         { { .idle_ttl_ms = KP_NONE, .min_live = 2, .refill = KP_REFILL_EAGER,
             .respects_min = KP_KIND_NONE }, 0 },
-        { { .idle_ttl_ms = KP_NONE, .min_idle = 1, .idle_check = KP_CHECK_GET }, 1 },
+        { { .idle_ttl_ms = KP_NONE, .min_idle = 1, .idle_check = KP_CHECK_GET }, 0 },
         { { .max_age_ms = KP_NONE, .min_live = 1, .min_idle = 1 }, 0 },
         { { .excess_ttl_ms = KP_NONE, .excess_over = 1, .min_idle = 3 }, 1 },
         { { .excess_ttl_ms = KP_NONE, .min_live = 2, .excess_over = 1,
@@ -330,6 +330,57 @@ static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
     }
 }
 
+/* A get that finds it would destroy it, or its own arrival would: then none is made ahead, or it
+ * would be made, and destroyed, without end. */
+static void what_a_ttl_of_nothing_leaves_to_nobody_must_not_be_made_ahead(void **state)
+{
+    static const kp_limits ways[] = {
+        { .idle_ttl_ms = KP_NONE, .idle_check = KP_CHECK_GET },
+        { .idle_ttl_ms = KP_NONE, .idle_check = KP_CHECK_RETURN },
+        { .excess_ttl_ms = KP_NONE, .excess_check = KP_CHECK_RETURN, .excess_over = KP_NONE },
+        { .max_age_ms = KP_NONE, .age_check = KP_CHECK_GET }
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        contract c;
+        struct visit waits = { .key = "a", .within_ms = 100, .flags = KP_DONT_CREATE };
+        begin(&c);
+        c.options.limits = ways[i];
+        c.options.limits.min_live = 2;
+        c.options.limits.respects_min = KP_KIND_NONE;
+        c.options.threads = KP_NONE;
+        open_short(&c);
+        send(&c, &waits);
+        kp_sim_pass_ms(c.sim, 1);
+        for (int keeps = 0; keeps < 4; keeps++) (void)kp_keep(c.pool);
+        assert_int_equal(stats(&c, "a").creates, 0);
+        kp_sim_join(c.sim, 0);
+        assert_int_equal(waits.rc, KP_ETIMEDOUT);
+        contract_end(&c);
+    }
+}
+
+/* Unlike the others, an age is looked at when the resource itself comes back. */
+static void one_that_is_not_the_one_that_comes_back_must_not_end_by_its_age_then(void **state)
+{
+    contract c;
+    kp_lease leases[2];
+    (void)state;
+    begin(&c);
+    c.options.limits = (kp_limits){ .max_age_ms = 10, .age_spread_pct = KP_NONE,
+                                    .age_check = KP_CHECK_RETURN, .idle_check = KP_CHECK_RETURN };
+    c.options.threads = KP_NONE;
+    open_short(&c);
+    contract_take(&c, kp_str("a"), &leases[0]);
+    kp_sim_pass_ms(c.sim, 5);
+    contract_take(&c, kp_str("a"), &leases[1]);
+    kp_release(&leases[0]);
+    kp_sim_pass_ms(c.sim, 6);
+    kp_release(&leases[1]);
+    assert_int_equal(stats(&c, "a").idle, 2);
+    contract_end(&c);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +396,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_surplus_must_follow_what_limits_for_says_unless_it_is_said),
         cmocka_unit_test(a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock),
         cmocka_unit_test(a_ttl_of_nothing_must_let_the_keeper_sleep),
+        cmocka_unit_test(what_a_ttl_of_nothing_leaves_to_nobody_must_not_be_made_ahead),
+        cmocka_unit_test(one_that_is_not_the_one_that_comes_back_must_not_end_by_its_age_then),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_a_request_waits_for),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_is_kept_ready),
     };
