@@ -330,6 +330,25 @@ static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
     }
 }
 
+/* Nobody asks for more, and utilization_pct does not either. */
+static void sharing_that_is_lowered_must_not_make_spare_ones(void **state)
+{
+    static const kp_limits one = { .sharing = 1, .refill = KP_REFILL_EAGER };
+    contract c;
+    kp_lease leases[2];
+    (void)state;
+    begin(&c);
+    c.options.limits.sharing = 2;
+    c.options.threads = KP_NONE;
+    open_short(&c);
+    contract_take_all(&c, kp_str("a"), leases, 2);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &one, NULL), 0);
+    (void)kp_keep(c.pool);
+    assert_int_equal(stats(&c, "a").creates, 1);
+    contract_give_all(&c, leases, 2);
+    contract_end(&c);
+}
+
 /* A get that finds it would destroy it, or its own arrival would: then none is made ahead, or it
  * would be made, and destroyed, without end. */
 static void what_a_ttl_of_nothing_leaves_to_nobody_must_not_be_made_ahead(void **state)
@@ -396,6 +415,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_surplus_must_follow_what_limits_for_says_unless_it_is_said),
         cmocka_unit_test(a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock),
         cmocka_unit_test(a_ttl_of_nothing_must_let_the_keeper_sleep),
+        cmocka_unit_test(sharing_that_is_lowered_must_not_make_spare_ones),
         cmocka_unit_test(what_a_ttl_of_nothing_leaves_to_nobody_must_not_be_made_ahead),
         cmocka_unit_test(one_that_is_not_the_one_that_comes_back_must_not_end_by_its_age_then),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_a_request_waits_for),
