@@ -183,7 +183,7 @@ void setup_draw(uint64_t seed, struct setup *setup)
     if (o->limits.sharing > 1) o->budget.evict_other_keys = KP_OFF; /* nor is draining */
     if (o->limits.sharing > 1) o->limits.revoke_after_ms = 0;
     o->forget_key_after_ms = PICK(&s, 0, KP_NONE, 50, 2000, KP_OFF);
-    o->leak_after_ms = PICK(&s, 0, 0, 100, KP_OFF);
+    o->leak_after_ms = PICK(&s, 0, 0, 100); /* off, not all leases need the clock: held_ns */
     o->deadline_ms = PICK(&s, 0, 200, TIME_MOST);
     o->hits = (int32_t)PICK(&s, 0, 0, KP_HITS_PORTABLE, KP_HITS_LOCKED);
     setup->weight[OP_GET] += 12;
@@ -414,7 +414,8 @@ int main(int argc, char **argv)
     int idle = 0;
 #define X(field, sentence)                                                                         \
     if (done >= 100000 && play_totals.field == 0 && strcmp(#field, "closing") != 0 &&              \
-        strcmp(#field, "testing") != 0) /* its pools validate for requests only */                 \
+        strcmp(#field, "testing") != 0 /* its pools validate for requests only */ &&               \
+        (done >= 1000000 || strcmp(#field, "revoked") != 0)) /* few, when a play ends */           \
         idle += printf("the counter " #field " never moved: it was not compared\n");
     KP_STATS_MAP(X)
 #undef X
