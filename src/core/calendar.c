@@ -75,7 +75,7 @@ static bool no_excess(const struct kp__subpool *sub)
            kp__stops_at_min(sub, KP_KIND_EXCESS);
 }
 
-uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
+uint64_t kp__unused_until(const struct kp__slot *slot, uint32_t check)
 {
     const struct kp__subpool *sub = slot->sub;
     const struct kp__rules *r = sub->rules;
@@ -85,7 +85,15 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
         at = kp__later(slot->since, r->idle_ttl);
     if ((r->excess_check & check) && !no_excess(sub))
         at = kp__sooner(at, kp__later(slot->since, r->excess_ttl));
-    if ((r->age_check & check) && slot->age_end < at && !kp__stops_at_min(sub, KP_KIND_AGE))
+    return at;
+}
+
+uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
+{
+    const struct kp__subpool *sub = slot->sub;
+    uint64_t at = kp__unused_until(slot, check);
+
+    if ((sub->rules->age_check & check) && slot->age_end < at && !kp__stops_at_min(sub, KP_KIND_AGE))
         at = slot->age_end;
     return at;
 }

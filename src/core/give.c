@@ -87,7 +87,7 @@ static void drop_expired(struct kp__core *core, const struct kp__slot *back, uin
 
     if (back->state != KP__IDLE || !((r->idle_check | r->excess_check) & KP_CHECK_RETURN)) return;
     struct kp__slot *oldest = kp__oldest_idle(back->sub);
-    if (now >= kp__expires_at(oldest, KP_CHECK_RETURN))
+    if (now >= kp__unused_until(oldest, KP_CHECK_RETURN))
         kp__close_idle(core, oldest, kp__expired(oldest, KP_CHECK_RETURN), todo);
 }
 

@@ -193,7 +193,8 @@ int64_t kp__ready_wanted(const struct kp__subpool *sub, bool force)
     target = at_least(r->min_live, force ? 1 : 0);
     target = at_least(target, (int64_t)sub->count[KP__LENT] + r->min_idle);
     share = r->utilization_pct * r->sharing;
-    target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
+    if (r->utilization_pct < 100) /* more may share one than its limits, if new, let share it */
+        target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
     if (target > r->max_live) target = r->max_live;
     if (target > r->lasting) target = r->lasting; /* else it would be made again without end */
     if (r->max_idle < target - sub->count[KP__LENT]) target = sub->count[KP__LENT] + r->max_idle;

@@ -84,7 +84,7 @@ void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
     struct kp__job *job = slot->errand->job;
     uint64_t now = kp__time(pool);
 
-    if (slot->state == KP__LENT && job->when != KP_CHECK_RETURN) return;
+    if (!may_hurry(job) || (slot->state == KP__LENT && job->when != KP_CHECK_RETURN)) return;
     if (!slot->errand->doomed && now < job->until) { /* the look was for another thing */
         kp__file_slot_at(&pool->core, slot, job->until);
         return;

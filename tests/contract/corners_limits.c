@@ -335,6 +335,29 @@ static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
     }
 }
 
+/* Nobody asks for more, and utilization_pct does not either. */
+static void sharing_that_is_lowered_must_hold_for_what_is_there(void **state)
+{
+    static const kp_limits alone = { .sharing = 1 };
+    contract c;
+    kp_lease a[3], other;
+    (void)state;
+    begin(&c);
+    c.options.limits.max_live = 1;
+    c.options.limits.sharing = 3;
+    contract_open(&c);
+    contract_take_all(&c, kp_str("a"), a, 2);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &alone, NULL), 0);
+    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
+    contract_give(&c, &a[0]); /* another borrower is still there */
+    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
+    contract_give(&c, &a[1]);
+    contract_take(&c, kp_str("a"), &a[0]);
+    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
+    contract_give(&c, &a[0]);
+    contract_end(&c);
+}
+
 static void only_take(void *arg)
 {
     contract *c = arg;
@@ -373,6 +396,27 @@ static void what_is_too_old_for_any_get_must_not_be_made_ahead(void **state)
     }
 }
 
+/* Unlike the others, an age is looked at when the resource itself comes back. */
+static void one_that_is_not_the_one_that_comes_back_must_not_end_by_its_age_then(void **state)
+{
+    contract c;
+    kp_lease leases[2];
+    (void)state;
+    begin(&c);
+    c.options.limits = (kp_limits){ .max_age_ms = 10, .age_spread_pct = KP_NONE,
+                                    .age_check = KP_CHECK_RETURN, .idle_check = KP_CHECK_RETURN };
+    c.options.threads = KP_NONE;
+    open_short(&c);
+    contract_take(&c, kp_str("a"), &leases[0]);
+    kp_sim_pass_ms(c.sim, 5);
+    contract_take(&c, kp_str("a"), &leases[1]);
+    kp_release(&leases[0]);
+    kp_sim_pass_ms(c.sim, 6);
+    kp_release(&leases[1]);
+    assert_int_equal(stats(&c, "a").idle, 2);
+    contract_end(&c);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +432,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_surplus_must_follow_what_limits_for_says_unless_it_is_said),
         cmocka_unit_test(a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock),
         cmocka_unit_test(a_ttl_of_nothing_must_let_the_keeper_sleep),
+        cmocka_unit_test(sharing_that_is_lowered_must_not_make_spare_ones),
+        cmocka_unit_test(one_that_is_not_the_one_that_comes_back_must_not_end_by_its_age_then),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_a_request_waits_for),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_is_kept_ready),
         cmocka_unit_test(what_is_too_old_for_any_get_must_not_be_made_ahead),
