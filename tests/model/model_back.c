@@ -158,13 +158,20 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
     return m_waiting(m, s->key) > 0 || rules->drop_oldest || !too_many_idle(m, s->key, 1);
 }
 
-/* No request took it. If too many are idle now, it goes, or, with drop_oldest, the oldest does. */
-static void drop_surplus(struct model *m, int slot)
+/* It came back, and no request took it: then the one idle longest may have expired. */
+static void drop_expired(struct model *m, int slot)
 {
-    int key = m->slot[slot].key, oldest = m_oldest_idle(m, key);
+    int oldest = m_oldest_idle(m, m->slot[slot].key);
 
     if (m->slot[slot].state != M_IDLE) return;
     if (m->now >= m_unused_until(m, oldest, KP_CHECK_RETURN)) m_close(m, oldest, R_EXPIRED);
+}
+
+/* No request took it. If too many are idle now, it goes, or, with drop_oldest, the oldest does. */
+static void drop_surplus(struct model *m, int slot)
+{
+    int key = m->slot[slot].key;
+
     if (m->slot[slot].state != M_IDLE || !too_many_idle(m, key, 0)) return;
     m_close(m, m->key[key].rules.drop_oldest ? m_oldest_idle(m, key) : slot, R_SURPLUS);
 }
@@ -200,6 +207,7 @@ static void end_lease(struct model *m, int slot, int seat, bool keep, enum model
     if (used) s->since = m->now;
     becomes_idle(m, slot);
     m_settle(m, key);
+    drop_expired(m, slot);
     drop_surplus(m, slot);
     if (s->state == M_IDLE) m_file_slot(m, slot); /* else a request has it now */
     if (m_live(m, key) <= m->key[key].rules.min_live) m_file_forget(m, key);

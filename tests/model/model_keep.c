@@ -113,17 +113,16 @@ void m_file_key(struct model *m, int key, uint64_t at)
 /* ---- upkeep ---------------------------------------------------------------------------------- */
 
 /* With a time of nothing, what is idle ends as soon as the key has more than its minimum, if that
- * protects it. None is made only to end so. */
+ * protects it, or at the next get. None is made only to end so. */
 static int64_t unless_fleeting(const struct model_rules *rules, int64_t target)
 {
     uint64_t ttl[] = { rules->idle_ttl, rules->excess_ttl, rules->max_age };
-    uint32_t age_check = rules->age_check & (KP_CHECK_GET | KP_CHECK_KEEPER);
-    uint32_t check[] = { rules->idle_check, rules->excess_check, age_check };
+    uint32_t check[] = { rules->idle_check, rules->excess_check, rules->age_check };
     uint32_t kind[] = { KP_KIND_IDLE, KP_KIND_EXCESS, KP_KIND_AGE };
 
     for (int i = 0; i < 3; i++) {
         int64_t most = (rules->respects_min & kind[i]) ? rules->min_live : 0;
-        if (ttl[i] > 0 || check[i] == 0) continue;
+        if (ttl[i] > 0 || !(check[i] & (KP_CHECK_GET | KP_CHECK_KEEPER))) continue;
         if (kind[i] == KP_KIND_EXCESS && rules->excess_over > most) most = rules->excess_over;
         if (target > most) target = most;
     }
