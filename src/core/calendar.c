@@ -90,10 +90,10 @@ uint64_t kp__unused_until(const struct kp__slot *slot, uint32_t check)
 
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
 {
-    const struct kp__subpool *sub = slot->sub;
     uint64_t at = kp__unused_until(slot, check);
 
-    if ((sub->rules->age_check & check) && slot->age_end < at && !kp__stops_at_min(sub, KP_KIND_AGE))
+    if ((slot->sub->rules->age_check & check) && slot->age_end < at &&
+        !kp__stops_at_min(slot->sub, KP_KIND_AGE))
         at = slot->age_end;
     return at;
 }

@@ -179,7 +179,7 @@ enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
         created_late(core, slot, now, todo);
         kp__drop_surplus(core, slot, todo);
     }
-    kp__let_on(core);
+    kp__let_on(core, now);
     return change;
 }
 
@@ -222,6 +222,6 @@ enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
     else if (sub->refill) kp__file_sub(core, sub, now);
     if (sub->leaving == KP__DROPPED) kp__file_forget(core, sub);
     kp__settle(core, sub, now, todo);
-    kp__let_on(core);
+    kp__let_on(core, now);
     return change;
 }

@@ -41,7 +41,7 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
         if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used--;
     kp__token_back(&core->rate);
     recount(core, sub);
-    kp__let_on(core);
+    kp__let_on(core, core->latest);
 }
 
 void kp__lent_drop(struct kp__core *core, struct kp__request *request)
@@ -174,7 +174,7 @@ void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *
         next = victim->errand->victim.next;
         waive_one(core, sub, victim, todo);
     }
-    kp__let_on(core);
+    kp__let_on(core, now);
     kp__settle_left(core, left, now, todo);
 }
 
@@ -308,11 +308,11 @@ void kp__hold_up(struct kp__core *core, struct kp__subpool *sub)
         kp__list_push_back(&core->held_up, &contest->held_up);
 }
 
-void kp__let_on(struct kp__core *core)
+void kp__let_on(struct kp__core *core, uint64_t now)
 {
     struct kp__list *first = kp__list_first(&core->held_up);
 
     if (!first || is_full(&core->creating)) return;
     kp__list_remove(first);
-    kp__file_sub(core, KP__OF(first, struct kp__contest, held_up)->sub, core->latest);
+    kp__file_sub(core, KP__OF(first, struct kp__contest, held_up)->sub, now);
 }

@@ -101,6 +101,6 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
 /* None is to be made now. If that is for budget.max_creating, the key stands behind the others that
  * this *holds up*: each creation that is over lets the first of them on, which then looks again. */
 void kp__hold_up(struct kp__core *core, struct kp__subpool *sub);
-void kp__let_on(struct kp__core *core);
+void kp__let_on(struct kp__core *core, uint64_t now);
 
 #endif

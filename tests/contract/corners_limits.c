@@ -336,25 +336,21 @@ static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
 }
 
 /* Nobody asks for more, and utilization_pct does not either. */
-static void sharing_that_is_lowered_must_hold_for_what_is_there(void **state)
+static void sharing_that_is_lowered_must_not_make_spare_ones(void **state)
 {
-    static const kp_limits alone = { .sharing = 1 };
+    static const kp_limits one = { .sharing = 1, .refill = KP_REFILL_EAGER };
     contract c;
-    kp_lease a[3], other;
+    kp_lease leases[2];
     (void)state;
     begin(&c);
-    c.options.limits.max_live = 1;
-    c.options.limits.sharing = 3;
-    contract_open(&c);
-    contract_take_all(&c, kp_str("a"), a, 2);
-    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &alone, NULL), 0);
-    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
-    contract_give(&c, &a[0]); /* another borrower is still there */
-    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
-    contract_give(&c, &a[1]);
-    contract_take(&c, kp_str("a"), &a[0]);
-    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
-    contract_give(&c, &a[0]);
+    c.options.limits.sharing = 2;
+    c.options.threads = KP_NONE;
+    open_short(&c);
+    contract_take_all(&c, kp_str("a"), leases, 2);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &one, NULL), 0);
+    (void)kp_keep(c.pool);
+    assert_int_equal(stats(&c, "a").creates, 1);
+    contract_give_all(&c, leases, 2);
     contract_end(&c);
 }
 

@@ -357,7 +357,7 @@ void m_created(struct model *m, int slot, struct model_request *r)
         created_late(m, slot);
         drop_surplus(m, slot);
     }
-    if (!m->closed) m_let_on(m);
+    if (!m->closed) m_let_on(m, m->latest);
 }
 
 static void create_failed(struct model *m, int slot, struct model_request *r, int status)
@@ -385,7 +385,7 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
     else if (k->refill) m_file_key(m, key, m->now);
     if (k->dropped) m_file_forget(m, key);
     m_settle(m, key);
-    m_let_on(m);
+    m_let_on(m, m->latest);
 }
 
 /* A creation has ended; `r` is the request that ran it itself, or NULL. */

@@ -135,7 +135,7 @@ void m_file_forget(struct model *m, int key);
 int64_t m_wanted(const struct model *m, int key, bool force); /* force: at least one */
 void m_want_more(struct model *m, int key);
 void m_hold_up(struct model *m, int key);
-void m_let_on(struct model *m);
+void m_let_on(struct model *m, uint64_t now);
 bool m_keeper_is_late(struct model *m); /* the first time that it is */
 void m_forget(struct model *m, int key, uint64_t now); /* if that is allowed */
 int64_t m_invalidate_one(struct model *m, int key);

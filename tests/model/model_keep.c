@@ -198,7 +198,7 @@ void m_hold_up(struct model *m, int key)
 }
 
 /* One is over: the first of them looks again. */
-void m_let_on(struct model *m)
+void m_let_on(struct model *m, uint64_t now)
 {
     int first = NOBODY;
 
@@ -209,7 +209,7 @@ void m_let_on(struct model *m)
             first = k;
     if (first == NOBODY) return;
     m->key[first].held_up = 0;
-    m_file_key(m, first, m->latest);
+    m_file_key(m, first, now);
 }
 
 /* Makes one at a time; the other keys and slots get their turn in between. */
@@ -247,7 +247,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
     m_do(m);
     refill(m, key, now);
     m_renew(m, key, now);
-    m_let_on(m);
+    m_let_on(m, now);
     m->key[key].interest--;
     m_forget(m, key, now);
 }

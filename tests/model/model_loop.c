@@ -65,7 +65,7 @@ void m_decline(struct model *m, struct model_request *r)
         } else {
             m_token_back(m);
             m->slot[r->slot].state = M_FREE;
-            m_let_on(m);
+            m_let_on(m, m->latest);
         }
         m_settle(m, r->key);
     }

@@ -77,5 +77,5 @@ void m_waive(struct model *m, int key, int victim)
     s->sponsor = NOBODY;
     s->probe = false;
     s->waived = ++m->returns;
-    m_let_on(m);
+    m_let_on(m, m->latest);
 }

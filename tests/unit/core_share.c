@@ -330,6 +330,7 @@ static void only_budgets_that_somebody_lacks_must_note_who_was_served(void **sta
     stage_group(&s, 0, 0, 9);
     stage_group(&s, 1, 1, 9);
     struct kp__subpool *sub = stage_key(&s), *poor = stage_key(&s);
+    stage_rule(&s, poor, &s.rules, 0, 1); /* so that no group loses its last key */
     struct kp__budget *all[] = { &s.core.live, &s.core.creating, &s.groups[0].budget,
                                  &s.groups[1].budget, &s.core.lent };
     for (int n = 0; n < 4 * 5 * KP__MEASURES; n++) {
