@@ -38,7 +38,10 @@ void m_peer_gone(struct model *m, int slot)
         if (i != slot && m->slot[i].state == M_LENT && m->slot[i].key == key)
             others += m_doom(m, i, R_INVALID);
     (void)m_doom(m, slot, R_INVALID);
-    if (others > 0) m_do(m); /* on_event is told, as in m_tell */
+    if (others == 0) return;
+    m->key[key].interest++;
+    m_do(m); /* on_event is told, as in m_tell */
+    m_lose_interest(m, key, m->key[key].used_at);
 }
 
 /* ---- taking back ----------------------------------------------------------------------------- */
