@@ -96,12 +96,20 @@ static int meaning(const char *error)
     return EPROTO;
 }
 
-/* How much of an error may be told: one that refuses AUTH repeats the password. */
-static int tellable(const char *error)
+/* How much of an error may be told: one that refuses AUTH repeats the password, or all that we have
+ * sent. */
+static int tellable(const struct kp__redis *r, const char *error)
 {
-    const char *repeated = strstr(error, ", with args beginning with");
+    const char *password = r->to.password;
+    const char *secret[] = { strstr(error, ", with args beginning with"),
+                             *password ? strstr(error, password) : NULL };
+    size_t told = strcspn(error, "\r\n");
 
-    return (int)(repeated ? (size_t)(repeated - error) : strcspn(error, "\r\n"));
+    for (int i = 0; i < 2; i++) {
+        if (secret[i] && (size_t)(secret[i] - error) < told)
+            told = (size_t)(secret[i] - error);
+    }
+    return (int)told;
 }
 
 /* KP_EREFUSED where trying again cannot help. */
@@ -111,7 +119,7 @@ static int fail_as_reply(kp_job *job, const struct kp__redis *r, const char *err
     char at[300], text[512];
 
     kp__place_text(&r->to.place, at, sizeof at);
-    (void)snprintf(text, sizeof text, "%.*s (%d): %s", tellable(error), error, code, at);
+    (void)snprintf(text, sizeof text, "%.*s (%d): %s", tellable(r, error), error, code, at);
     rc = kp__redis_fail(job, code, text);
     return code == EACCES ? KP_EREFUSED : rc;
 }
