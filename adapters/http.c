@@ -10,6 +10,7 @@
 #include "dial.h"
 #include "http_transfer.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -29,7 +30,7 @@ struct client {
     const struct kp__http_context *context;
     int   fd[SOCKETS_MAX];              /* its open sockets; or -1 */
     int   watched;                      /* the one that the pool watches; or -1 */
-    bool  connected;                    /* a socket was opened since the last reset */
+    bool  moved;                        /* a socket was opened or closed since the last reset */
     struct kp__transfer *transfer;      /* NULL: curl_easy_perform */
     kp_job *job;                        /* the pending one */
     char  detail[CURL_ERROR_SIZE];      /* why the probe failed */
@@ -52,7 +53,7 @@ static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl
             break;
         }
     }
-    h->connected = true;
+    h->moved = true;
     if (h->context->options.counts)
         kp__count(&h->context->options.counts->sockets, 1);
     return fd;
@@ -77,6 +78,7 @@ static int close_socket(void *client, curl_socket_t fd)
         if (h->fd[i] == fd)
             h->fd[i] = -1;
     }
+    h->moved = true;
     return fd == h->watched ? close_but_keep(fd) : close(fd);
 }
 
@@ -96,6 +98,7 @@ static CURLcode prepare(struct client *h, kp_key origin)
     const struct kp__http_context *c = h->context;
     const kp_http_options *o = &c->options;
     CURL *e = h->easy;
+    CURLcode rc;
 
     (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075700
@@ -107,18 +110,14 @@ static CURLcode prepare(struct client *h, kp_key origin)
     (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, h);
     (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-    (void)curl_easy_setopt(e, CURLOPT_URL, (const char *)origin.data);
     if (o->timeout_ms > 0)
         (void)curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
-    if (o->user_agent)
-        (void)curl_easy_setopt(e, CURLOPT_USERAGENT, o->user_agent);
-    if (o->ca_file) {
-        CURLcode rc = curl_easy_setopt(e, CURLOPT_CAINFO, o->ca_file);
-
-        if (rc != CURLE_OK)
-            return rc;
-    }
-    return o->prepare ? o->prepare(e, origin, o->ctx) : CURLE_OK;
+    rc = curl_easy_setopt(e, CURLOPT_URL, (const char *)origin.data);
+    if (rc == CURLE_OK && o->user_agent)
+        rc = curl_easy_setopt(e, CURLOPT_USERAGENT, o->user_agent);
+    if (rc == CURLE_OK && o->ca_file)
+        rc = curl_easy_setopt(e, CURLOPT_CAINFO, o->ca_file);
+    return rc == CURLE_OK && o->prepare ? o->prepare(e, origin, o->ctx) : rc;
 }
 
 /* `sentence` is libcurl's own; "": that of the code is taken. A proxy that libcurl does not
@@ -191,7 +190,7 @@ static CURLcode begin_anew(struct client *h, kp_key origin)
     (void)curl_easy_setopt(h->easy, CURLOPT_COOKIEFILE, NULL);
     (void)curl_easy_setopt(h->easy, CURLOPT_COOKIELIST, "ALL");
     curl_easy_reset(h->easy);
-    h->connected = false;
+    h->moved = false;
     return prepare(h, origin);
 }
 
@@ -345,29 +344,34 @@ static void cancel(kp_job *job)
     kp__transfer_end(h->transfer, CURLE_ABORTED_BY_CALLBACK);
 }
 
-/* Is the handle useless to the next borrower? It is if the last transfer had no answer and either
- * no connection is open (then the next create probes, and reports the reason), or a new one is,
- * made with CURLOPT_CONNECT_ONLY: that cannot be used again, and libcurl forgets it without freeing
- * it. But a server may well close after an answer, and a borrower may have asked for nothing. */
+/* Is the handle useless to the next borrower? Where several connections are open, for libcurl can
+ * neither use nor free what CURLOPT_CONNECT_ONLY has made. And if the last transfer had no answer,
+ *   - where none is open: the next create probes, and reports the reason;
+ *   - where one was opened or closed: what was not sent, even a password, goes with the next.
+ * But a server may well close after an answer, and a borrower may have asked for nothing. */
 static bool is_useless(const struct client *h)
 {
-    bool open = false, probing = !h->context->options.probe || *h->context->options.probe;
+    bool probing = !h->context->options.probe || *h->context->options.probe;
     long status = 0;
+    int open = 0;
 
     for (int i = 0; i < SOCKETS_MAX; i++)
-        open = open || h->fd[i] >= 0;
+        open += h->fd[i] >= 0;
     (void)curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
-    return status == 0 && (open ? h->connected : probing);
+    return open > 1 || (status == 0 && (h->moved || (probing && !open)));
 }
 
-/* KP_EGONE if the system's last error says that the server is gone. */
-static int fail_without(kp_job *job, const struct client *h)
+/* Does the system's last error say that the server is gone? Of a host with several addresses one
+ * may have refused, and another one been connected: then only how a connection ends counts. */
+static bool is_gone(const struct client *h)
 {
-    int rc = fail(job, CURLE_COULDNT_CONNECT, "given back without a usable connection");
+    double began = 0;                   /* 0: there was no connection */
     long code = 0;
 
     (void)curl_easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &code);
-    return kp__is_gone((int)code) ? KP_EGONE : rc;
+    (void)curl_easy_getinfo(h->easy, CURLINFO_PRETRANSFER_TIME, &began);
+    return kp__is_gone((int)code) &&
+           (began <= 0 || code == ECONNRESET || code == EPIPE || code == ETIMEDOUT);
 }
 
 static int reset(kp_job *job, void *resource)
@@ -377,8 +381,11 @@ static int reset(kp_job *job, void *resource)
 
     if (h->transfer && !kp__transfer_stop(h->transfer))
         return fail(job, CURLE_RECURSIVE_API_CALL, "given back inside a callback of libcurl");
-    if (is_useless(h))
-        return fail_without(job, h);
+    if (is_useless(h)) {
+        int failed = fail(job, CURLE_COULDNT_CONNECT, "given back without a usable connection");
+
+        return is_gone(h) ? KP_EGONE : failed;
+    }
     rc = begin_anew(h, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
 }

@@ -96,12 +96,20 @@ static int meaning(const char *error)
     return EPROTO;
 }
 
-/* How much of an error may be told: one that refuses AUTH repeats the password. */
-static int tellable(const char *error)
+/* How much of an error may be told: one that refuses AUTH repeats the password, or all that we have
+ * sent. */
+static int tellable(const struct kp__redis *r, const char *error)
 {
-    const char *repeated = strstr(error, ", with args beginning with");
+    const char *password = r->to.password;
+    const char *secret[] = { strstr(error, ", with args beginning with"),
+                             *password ? strstr(error, password) : NULL };
+    size_t told = strcspn(error, "\r\n");
 
-    return (int)(repeated ? (size_t)(repeated - error) : strcspn(error, "\r\n"));
+    for (int i = 0; i < 2; i++) {
+        if (secret[i] && (size_t)(secret[i] - error) < told)
+            told = (size_t)(secret[i] - error);
+    }
+    return (int)told;
 }
 
 /* KP_EREFUSED where trying again cannot help. */
@@ -111,7 +119,7 @@ static int fail_as_reply(kp_job *job, const struct kp__redis *r, const char *err
     char at[300], text[512];
 
     kp__place_text(&r->to.place, at, sizeof at);
-    (void)snprintf(text, sizeof text, "%.*s (%d): %s", tellable(error), error, code, at);
+    (void)snprintf(text, sizeof text, "%.*s (%d): %s", tellable(r, error), error, code, at);
     rc = kp__redis_fail(job, code, text);
     return code == EACCES ? KP_EREFUSED : rc;
 }
@@ -233,17 +241,20 @@ static bool is_final(const char *error)
     return false;
 }
 
-/* Judge a reply that came before the word. On a new connection it is to us; on one that comes back
- * it may be to the borrower, so only final errors count. A MONITOR, which an old server cannot end,
- * shows our PING with the word. */
-static int judge(kp_job *job, struct kp__redis *r, const redisReply *reply, const char *word,
-                 bool new, int64_t number)
+/* A MONITOR, which a server without RESET cannot end, shows our PING with the word: before the word
+ * itself comes, or, as in Redis 7, after it. */
+static bool is_monitored(const struct kp__redis_talk *t, const redisReply *reply)
 {
-    bool error = reply->type == REDIS_REPLY_ERROR;
+    return !t->new && !t->only_ping && reply->type == REDIS_REPLY_STATUS &&
+           strstr(reply->str, t->word);
+}
 
-    if (!new && reply->type == REDIS_REPLY_STATUS && strstr(reply->str, word))
-        return kp__redis_fail(job, EPROTO, "given back with MONITOR on");
-    if (!error)
+/* Judge a reply that came before the word. On a new connection it is to us; on one that comes back
+ * it may be to the borrower, so only final errors count. */
+static int judge(kp_job *job, struct kp__redis *r, const redisReply *reply, bool new,
+                 int64_t number)
+{
+    if (reply->type != REDIS_REPLY_ERROR)
         return 0;
     if (new && number == 1 && strncasecmp(reply->str, "ERR unknown command", 19) == 0) {
         r->has_reset = false;
@@ -304,6 +315,8 @@ static int take(struct kp__redis_talk *t, const redisReply *reply)
         t->heard_word = true;
         return 0;
     }
+    if (is_monitored(t, reply))
+        return kp__redis_fail(t->job, EPROTO, "given back with MONITOR on");
     if (!t->heard_word && error && strncmp(reply->str, "MISCONF", 7) == 0) {
         if (!t->echoes)
             ask_again(t);
@@ -313,7 +326,7 @@ static int take(struct kp__redis_talk *t, const redisReply *reply)
     if (t->echoes && error && strcasestr(reply->str, "echo"))
         return fail_as_reply(t->job, t->r, "MISCONF, and ECHO is not allowed instead of PING");
     if (!t->heard_word && !t->only_ping) {
-        int status = judge(t->job, t->r, reply, t->word, t->new, t->heard + 1);
+        int status = judge(t->job, t->r, reply, t->new, t->heard + 1);
 
         t->heard += status == 0;        /* else it is the answer to our PING */
         return status;

@@ -10,7 +10,7 @@
 #include "keyedpool_sqlite.h"
 
 #include "fill.h"
-#include "sqlite_fork.h"
+#include "sqlite_file.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #define READERS_DEFAULT 4
 #define BUSY_DEFAULT_MS 5000
@@ -151,7 +150,7 @@ static int create(kp_job *job, void **resource)
     const kp_sqlite_options *o = job->ctx;
     const kp_sqlite_key *key = job->key.data;
     int64_t busy_ms = busy_timeout(o);
-    const char *hint = NULL;
+    const char *hint = key->file ? kp__sqlite_unfit(key->file) : NULL;
     sqlite3 *db = NULL;
     int rc, flags = SQLITE_OPEN_NOMUTEX | o->open_flags;
 
@@ -164,7 +163,7 @@ static int create(kp_job *job, void **resource)
     else
         return refuse(job, "sqlite: the key's role is not KP_SQLITE_READER or KP_SQLITE_WRITER");
 
-    rc = sqlite3_open_v2(key->file, &db, flags, o->vfs);
+    rc = hint ? SQLITE_CANTOPEN : sqlite3_open_v2(key->file, &db, flags, o->vfs);
     if (db)
         (void)sqlite3_extended_result_codes(db, 1);
     if (rc == SQLITE_OK && kp__sqlite_is_inherited(db)) {
@@ -177,7 +176,7 @@ static int create(kp_job *job, void **resource)
         rc = set_up(o, key, db, &hint);
         (void)sqlite3_busy_timeout(db, (int)busy_ms);
     } else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
-               access(key->file, F_OK) != 0 && errno == ENOENT) {
+               sqlite3_system_errno(db) == ENOENT) {
         hint = "the file does not exist yet: get its writer first";
     }
     if (rc != SQLITE_OK) {
@@ -443,7 +442,8 @@ void kp_sqlite_limits_for(kp_key key, kp_limits *limits, void *ctx)
     if (!k || k->role != KP_SQLITE_WRITER)
         return;
     limits->max_live = 1;
-    limits->reserve = KP_NONE;          /* not even a second one in need */
+    limits->reserve = KP_NONE;          /* not even a second one in need, ... */
+    limits->surplus = KP_NONE;          /* ... or to replace one that is still lent */
     if (limits->min_live > 1)
         limits->min_live = 1;
     if (limits->min_idle > 1)

@@ -63,7 +63,7 @@ struct kp__work {
 };
 
 /* Sets all of the adapter's struct to zero, but for this. The job may take most_ms, and no longer
- * than its request has time (0: just that). */
+ * than job->left_ms (0: just that). */
 void kp__work_begin(struct kp__work *w, const struct kp__work_kind *kind, kp_job *job,
                     kp_watcher *watcher, int64_t most_ms);
 

@@ -4,6 +4,8 @@
  */
 #include "args.h"
 
+#include "term.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -17,14 +19,14 @@ enum { MOST_OPTIONS = 32, HELP_COLUMN = 28 };
 _Noreturn void args_fail(const struct args_page *page, const char *format, ...)
 {
     const char *name = page ? page->name : "", *space = page ? " " : "";
+    char text[3000];
     va_list ap;
 
     (void)fflush(stdout);
-    (void)fprintf(stderr, "keyedpool%s%s: ", space, name);
     va_start(ap, format);
-    (void)vfprintf(stderr, format, ap);
+    (void)vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    (void)fprintf(stderr, " (see keyedpool%s%s --help)\n", space, name);
+    term_complain("keyedpool%s%s: %s (see keyedpool%s%s --help)", space, name, text, space, name);
     exit(2);
 }
 

@@ -5,6 +5,8 @@
  */
 #include "backend.h"
 
+#include "term.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,14 +38,6 @@ static const struct row {
 } rows[] = { BACKENDS(ROW) };
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
-
-void text_tame(char *text)
-{
-    for (; *text; text++) {
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
-            *text = '?';
-    }
-}
 
 const char *text_of(char *buf, size_t size, const char *format, ...)
 {
@@ -150,6 +144,7 @@ static void show(struct target *t)
     end += strcspn(end, "?#");
     if (*end == '?')
         put_settings(&shown, end + 1);
+    term_tame(t->shown);
 }
 
 /* Of hosts with commas between them; a port that is left out is fine. */
@@ -237,6 +232,7 @@ bool target_read(struct target *t, const char *url, char *why, size_t size)
         return !is_ambiguous(url + length);
     }
     (void)snprintf(t->shown, sizeof t->shown, "%s", url);
+    term_tame(t->shown);
     return true;
 }
 
@@ -283,7 +279,7 @@ bool contact_make(struct contact *c, const struct target *t, const char *name)
     c->connect_ns = now_ns() - began;
     began = now_ns();
     if (!t->backend->operate(&c->lease, t, (struct task){ false, ANY }, c->why, sizeof c->why)) {
-        text_tame(c->why);
+        term_tame(c->why);
         return false;
     }
     c->operate_ns = now_ns() - began;

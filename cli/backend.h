@@ -81,9 +81,6 @@ void backends_print(const char *indent);
 /* The row with this number; NULL after the last. *backend NULL: it was not built. */
 const char *backends_row(int i, const struct backend **backend);
 
-/* Let what others wrote, a server or a file's name, end no line and control no terminal. */
-void text_tame(char *text);
-
 /* Print into `buf` what it has room for. Returns buf. */
 const char *text_of(char *buf, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

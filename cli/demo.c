@@ -49,7 +49,7 @@ static void remove_folder(const struct demo *d)
 _Noreturn void demo_fail(const struct demo *d, const char *what, const char *why)
 {
     (void)fflush(stdout);
-    (void)fprintf(stderr, "keyedpool demo: %s: %s\n", what, why);
+    term_complain("keyedpool demo: %s: %s", what, why);
     if (d->opened)
         remove_folder(d);
     exit(EXIT_UNREACHABLE);

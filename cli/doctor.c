@@ -72,7 +72,7 @@ void doctor_say(struct doctor *d, enum mark mark, const char *check, const char 
     va_start(ap, format);
     (void)vsnprintf(f->text, sizeof f->text, format, ap);
     va_end(ap);
-    text_tame(f->text);
+    term_tame(f->text);
 }
 
 void doctor_number(struct doctor *d, const char *name, int64_t value)

@@ -6,6 +6,7 @@
 #include "keys.h"
 
 #include "cli.h"
+#include "term.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 
 _Noreturn void bench_give_up(const char *what, const char *why)
 {
-    (void)fprintf(stderr, "keyedpool bench: %s: %s\n", what, why);
+    term_complain("keyedpool bench: %s: %s", what, why);
     exit(EXIT_UNREACHABLE);
 }
 

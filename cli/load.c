@@ -7,6 +7,8 @@
  */
 #include "bench.h"
 
+#include "term.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,7 +84,7 @@ static void failed(struct bench_client *me, const char *doing, const char *key, 
     (void)pthread_mutex_lock(&b->lock);
     if (!b->first_error[0]) {
         (void)snprintf(b->first_error, sizeof b->first_error, "%s %s: %s", doing, key, why);
-        text_tame(b->first_error);
+        term_tame(b->first_error);
     }
     (void)pthread_mutex_unlock(&b->lock);
 }

@@ -6,6 +6,7 @@
 
 #include <langinfo.h>
 #include <locale.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,26 @@ const char *term_colour(enum term_colour colour)
 const char *term_utf8(const char *yes, const char *no)
 {
     return has_utf8 ? yes : no;
+}
+
+void term_tame(char *text)
+{
+    for (; *text; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+    }
+}
+
+void term_complain(const char *format, ...)
+{
+    char text[4096];
+    va_list ap;
+
+    va_start(ap, format);
+    (void)vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    term_tame(text);
+    (void)fprintf(stderr, "%s\n", text);
 }
 
 void term_bar(char *buf, size_t size, double share, int width)

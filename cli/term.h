@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the terminal can do, which of its signals are taken, and how numbers look on it.
+ * What the terminal can do, which of its signals are taken, and how texts and numbers look on it.
  */
 #ifndef CLI_TERM_H
 #define CLI_TERM_H
@@ -26,6 +26,12 @@ const char *term_colour(enum term_colour colour);
 
 /* `yes` where the locale has UTF-8, else `no`. */
 const char *term_utf8(const char *yes, const char *no);
+
+/* Let what others wrote, a server or a file's name, end no line and control no terminal. */
+void term_tame(char *text);
+
+/* Print it to standard error, as one line. */
+void term_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A bar that is `width` columns long when full, `share` (0..1) of it. The rest is not padded. */
 void term_bar(char *buf, size_t size, double share, int width);

@@ -19,8 +19,10 @@
  * during the next transfer. Do not put a handle into a multi handle, nor into a share of your own
  * that shares connections: connections made there belong to those, and would outlive the handle.
  * CURLOPT_RESOLVE of one borrower affects all, since names are shared, and libcurl keeps what
- * CURLOPT_ALTSVC learnt. CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION are the pool's:
- * a connection keeps the functions with which it was made, past the lease of whoever set them.
+ * CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until the next transfer
+ * begins, what curl_easy_header tells of the last answer. CURLOPT_OPENSOCKETFUNCTION and
+ * CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection keeps the functions with which it was
+ * made, past the lease of whoever set them.
  *
  * An idle connection that turns out to have ended, or a server that no longer accepts the
  * borrower's calls, is KP_EGONE; limits.on_gone says what happens to the others. On Linux a handle
@@ -70,9 +72,9 @@ typedef struct kp_http_options {
                                        is asked, and the first transfer connects */
     const char *ca_file;            /* [libcurl's] CURLOPT_CAINFO */
     const char *user_agent;         /* [none] */
-    int64_t     connect_timeout_ms; /* [OFF] of making a handle, at most until the request's
-                                       deadline. OFF: until that; if there is none, as in the
-                                       background, 30 s */
+    int64_t     connect_timeout_ms; /* [OFF] of making a handle, at most until the job's deadline.
+                                       OFF: until that; if there is none, as in the background,
+                                       30 s */
     int64_t     timeout_ms;         /* [OFF] of a borrower's transfer: CURLOPT_TIMEOUT_MS */
     /* Options of your own, after those above and each curl_easy_reset. If the answer is not
      * CURLE_OK, the handle is not lent. */

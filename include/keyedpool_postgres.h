@@ -23,10 +23,12 @@
  *
  * If a server goes down, crashes or has disappeared, the first connection that notices, before it
  * is lent or when it comes back, is KP_EGONE; limits.on_gone says what happens to the others. A
- * query that takes too long, an idle timeout of the server and SQL errors are not KP_EGONE. On
- * Linux a connection that the server ends while it is idle is dropped before anybody borrows it
- * (kp_options.watch_every_ms); notices and TLS's own messages do no harm. A connection on which the
- * borrower called PQreset is closed when it comes back.
+ * query that takes too long, an idle timeout of the server and SQL errors are not KP_EGONE; but a
+ * borrower that waits for notifications has the server's last words as a notice, so the reason is
+ * not known, and KP_EGONE is said of an idle timeout, too. On Linux a connection that the server
+ * ends while it is idle is dropped before anybody borrows it (kp_options.watch_every_ms); notices
+ * and TLS's own messages do no harm. A connection on which the borrower called PQreset is closed
+ * when it comes back.
  *
  * libpq looks up host names while it connects, and blocks for that: use hostaddr= or a Unix socket
  * where a deadline must hold, or where nothing may ever block. libpq's connect_timeout has no

@@ -86,7 +86,7 @@ typedef struct kp_redis_options {
     int32_t     db;                     /* [0] SELECT, unless the key says its own */
     int32_t     tidy;                   /* [RESET] */
     int64_t     connect_timeout_ms;     /* [OFF] of connect, AUTH, ... and on_open, at most until
-                                           the request's deadline. OFF: until that; if there is
+                                           the job's deadline. OFF: until that; if there is
                                            none, as in the background, 30 s */
     int64_t     command_timeout_ms;     /* [OFF] of each command of the borrower (redisSetTimeout);
                                            then the connection has failed */
@@ -95,8 +95,9 @@ typedef struct kp_redis_options {
     /* Where a key of yours is: one of the other forms, written to `text`. 0; or negative, and the
      * key is refused. */
     int       (*where)(kp_key key, char *text, size_t size, void *ctx);
-    /* Last step of opening, and of each RESET, which undoes it: job->kind says which. 0; or what a
-     * create may answer: kp_job_fail(job, code, sentence), KP_EREFUSED. */
+    /* Last step of opening, and of each RESET, which undoes it: job->kind says which. Each command
+     * in it fails after the time that was left when it began, so the last one of many may end late.
+     * 0; or what a create may answer: kp_job_fail(job, code, sentence), KP_EREFUSED. */
     int       (*on_open)(kp_job *job, redisContext *redis, void *ctx);
     void      (*on_leftover)(const kp_redis_leftover *what, void *ctx);
     void       *ctx;                    /* of these three; they may run on several threads at

@@ -12,9 +12,9 @@
  *         kp_release(&lease);
  *     }
  *
- * Connecting ends at the request's deadline, whatever takes the time: names are resolved on a
- * thread of their own, because getaddrinfo has no deadline. A thread that is still resolving then
- * is left behind, and ends when the resolver gives up (some seconds, see resolv.conf).
+ * Connecting ends at the job's deadline, whatever takes the time: names are resolved on a thread of
+ * their own, because getaddrinfo has no deadline. A thread that is still resolving then is left
+ * behind, and ends when the resolver gives up (some seconds, see resolv.conf).
  *
  * A socket that comes back must be between two exchanges. If there are unread bytes, if either side
  * has ended its half, or if there is an error, it is closed, and the next borrower never sees it.
@@ -53,8 +53,8 @@ typedef struct kp_socket_counts {
 
 /* {0} and NULL are valid (R2). The struct is copied. */
 typedef struct kp_socket_options {
-    int64_t     connect_timeout_ms; /* [OFF] at most until the request's deadline. OFF: until that;
-                                       if there is none, as in the background, 30 s */
+    int64_t     connect_timeout_ms; /* [OFF] at most until the job's deadline. OFF: until that; if
+                                       there is none, as in the background, 30 s */
     int64_t     io_timeout_ms;      /* [OFF] of each send and recv (SO_SNDTIMEO, SO_RCVTIMEO) */
     int64_t     keepalive_ms;       /* [60 s] of silence, after which the kernel probes a TCP peer;
                                        OFF: it does not */

@@ -133,6 +133,8 @@ KP_API int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options) 
 
 /* The limits_for of these pools: the writer is alone, and no connection is shared. `ctx` is not
  * used.
+ * kp_limits_set does not ask it again: max_live, reserve, surplus or sharing that are set there for
+ * KP_EVERY_KEY hold for the writers that exist, too. Set those of readers by their keys.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; without limits it
  * does nothing. Order: none; in a limits_for of your own, call it last. Since: 0.1 */
 KP_API void kp_sqlite_limits_for(kp_key key, kp_limits *limits, void *ctx);

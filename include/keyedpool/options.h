@@ -34,11 +34,14 @@ typedef struct kp_job {
     kp_key      key;                    /* the pool's own copy, followed by a NUL; valid until this
                                            resource is destroyed */
     kp_deadline deadline;               /* absolute, on the pool's clock; {0}: none */
-    int64_t     left_ms;                /* how much time was left when the job began, for
-                                           connect_timeout and the like; at least 1. INT64_MAX: no
-                                           deadline, as for creates in the background (refill,
-                                           warm-up) unless limits.create_timeout_ms is set, and for
-                                           destroy: cap it before it becomes an int */
+    int64_t     left_ms;                /* how much time was left when the job began (or was handed
+                                           to kp_options.threads, or to a loop: `deadline` tells
+                                           what is left of that), for connect_timeout and the like;
+                                           at least 1. INT64_MAX: no deadline, as for creates in the
+                                           background (refill, warm-up) unless
+                                           limits.create_timeout_ms is set, and for destroy: cap it
+                                           before it becomes an int. It may be more than the request
+                                           has (see there) */
     const char *tag;                    /* of the request that caused it; NULL for refill, warm-up
                                            and keeper */
     kp_loop    *loop;                   /* the loop on whose thread it runs: do not block. NULL: a
@@ -159,8 +162,12 @@ typedef struct kp_limits {
     int64_t excess_over;                /* [min_live] how many excess_ttl_ms leaves alone
                                            (apr_reslist's smax) */
     int64_t create_timeout_ms;          /* [OFF] upper bound of job->left_ms and deadline; a driver
-                                           that blocks has to keep to it. The request's deadline
-                                           covers the create in any case */
+                                           that blocks has to keep to it. The request's deadline is
+                                           another one, except where kp_options.threads or loop run
+                                           the driver: there, with this set, a create has exactly
+                                           this time, whatever becomes of its request, and what it
+                                           makes serves the next or is idle. Set it where requests
+                                           may wait for less time than a create takes */
     int64_t validate_timeout_ms;        /* [OFF] the same for validate */
     int64_t validate_after_ms;          /* [1 s] validate only what has been idle this long; NONE:
                                            always */

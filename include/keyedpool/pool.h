@@ -213,7 +213,7 @@ KP_API int kp_retry_now(kp_pool *pool, kp_key key);
 /* Change limits of a key, or of all keys and those to come (KP_EVERY_KEY); fields that are zero do
  * not change. Waiting requests are decided anew at once, and what KP_EREFUSED stopped may be tried
  * again. Idle resources that are now too many are destroyed, lent ones when they come back; nothing
- * is taken from borrowers.
+ * is taken from borrowers. limits_for is asked about keys to come, not about those that exist.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies limits.
  * Errors: KP_ECONFIG (why->field), KP_ENOTFOUND (no such key, or it is being made right now),
  * KP_ENOMEM, KP_ECLOSED, KP_EFORKED, KP_EMISUSE; then nothing has changed (KP_ENOMEM with

@@ -122,10 +122,10 @@ typedef struct kp_why {
     char     limit[32];                 /* the option that bound: "max_live", "budget.max_lent",
                                            "max_creating" */
     char     field[32];                 /* KP_ECONFIG: the option at fault */
-    int64_t  waited_ms, retry_after_ms; /* how long it waited; when trying again may help, as the
-                                           pause, the circuit or the rate then allows it. 0: at any
-                                           time, for all that is known; KP_OFF: never by itself,
-                                           until kp_retry_now or new limits */
+    int64_t  waited_ms, retry_after_ms; /* how long it waited; in how many ms the pause, the circuit
+                                           or the rate lets another try through. 0: none of them
+                                           keeps it from trying now; KP_OFF: none will let it, until
+                                           kp_retry_now or new limits */
     uint32_t ahead;                     /* requests ahead of this one when it gave up */
     uint32_t live, creating, idle, lent, closing, waiting;      /* this key at that moment (L2) */
     int64_t  max_live;                  /* of this key; KP_UNLIMITED if it has no such limit */

@@ -57,10 +57,9 @@ static void bell_ring(const struct kp__mailbox *box)
 static void bell_hush(const struct kp__mailbox *box)
 {
     uint64_t rings[8];
-    int saved = errno, cancel = kp__cancel_hold();
+    int saved = errno;
 
     while (read(box->fd, rings, sizeof rings) < 0 && errno == EINTR) continue;
-    kp__cancel_free(cancel);
     errno = saved;
 }
 

@@ -80,8 +80,8 @@ struct kp__timer *kp__mail_any(struct kp__mailbox *box);
 void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter);
 void kp__mail_forget(struct kp__mailbox *box, struct kp__list *letter);
 
-/* The owner begins to read, and stops. In between nobody needs to ring. _end: true if letters are
- * left, for which the box has then rung itself. */
+/* The owner begins to read, with pthread_cancel held off (base/cancel.h), and stops. In between
+ * nobody needs to ring. _end: true if letters are left, for which the box has then rung itself. */
 void kp__mail_begin(struct kp__mailbox *box);
 bool kp__mail_end(struct kp__mailbox *box);
 

@@ -11,6 +11,7 @@
 #define KP__CORE_BUDGET_H
 
 #include "base/heap.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "core/limit.h"
 #include "core/share.h"
@@ -43,14 +44,16 @@ struct kp__budget {
     uint32_t looks;            /* ... how often at that time */
 };
 
-/* A live budget shared by the keys that name the same group. Made with its first key, kept until
- * close. Or a pair of groups: its budget has no limit, and only files those keys in both groups
- * that have an idle slot to spare. */
+/* A live budget shared by the keys that name the same group, from the first to the last of them;
+ * then it is spare, for the next group. Or a pair of groups: its budget has no limit, and only
+ * files those keys in both groups that have an idle slot to spare. */
 struct kp__group {
     struct kp__map_node node;
     struct kp__budget budget;
     int64_t id;
     uint32_t serial;
+    uint32_t keys;         /* in it */
+    struct kp__list spare; /* on core->spare_groups */
 };
 
 /* Smaller goes first. */
@@ -64,6 +67,7 @@ struct kp__contest {
     struct kp__subpool *sub;
     struct kp__budget *lacks; /* the budget in whose heap it stands, or NULL */
     struct kp__heap_node starved;
+    struct kp__list held_up; /* on core->held_up (permit.h) */
     struct kp__rank rank;
     struct kp__rank served; /* LIFO: when this key was served last, as the arrival of a request
                                that had come then (budget.c, came) */
@@ -96,8 +100,9 @@ bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp
 bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);
 
-/* Put the subpool into the heap of `budget`, ranked as of now, and no other; NULL: into none. */
-void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget);
+/* Put the subpool into the heap of `budget`, ranked as of now, and no other; NULL: into none
+ * (kp__starve, core.h). */
+void kp__starve_now(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget);
 
 /* This key is about to be handed a permit of each budget with this measure. */
 void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure measure);

@@ -68,37 +68,40 @@ void kp__file_for_token(struct kp__core *core, struct kp__subpool *sub, uint64_t
 
 /* ---- ages ------------------------------------------------------------------------------------ */
 
-/* The kinds of ages that do not apply now, since the key is at its minimum. */
-static uint32_t stopped_kinds(const struct kp__subpool *sub)
+/* Does the excess not apply now: has the key no more than excess_over? */
+static bool no_excess(const struct kp__subpool *sub)
 {
-    return kp__sub_staying(sub) > sub->rules->min_live ? 0 : sub->rules->respects_min;
+    return kp__sub_staying(sub) <= sub->rules->excess_over ||
+           kp__stops_at_min(sub, KP_KIND_EXCESS);
 }
 
-/* Does the key have more than excess_over? */
-static bool has_excess(const struct kp__subpool *sub)
+uint64_t kp__unused_until(const struct kp__slot *slot, uint32_t check)
 {
-    return kp__sub_staying(sub) > sub->rules->excess_over;
+    const struct kp__subpool *sub = slot->sub;
+    const struct kp__rules *r = sub->rules;
+    uint64_t at = KP__NEVER;
+
+    if ((r->idle_check & check) && !kp__stops_at_min(sub, KP_KIND_IDLE))
+        at = kp__later(slot->since, r->idle_ttl);
+    if ((r->excess_check & check) && !no_excess(sub))
+        at = kp__sooner(at, kp__later(slot->since, r->excess_ttl));
+    return at;
 }
 
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
 {
-    const struct kp__subpool *sub = slot->sub;
-    const struct kp__rules *r = sub->rules;
-    uint32_t stopped = stopped_kinds(sub);
-    uint64_t at = KP__NEVER;
+    uint64_t at = kp__unused_until(slot, check);
 
-    if ((r->idle_check & check) && !(stopped & KP_KIND_IDLE))
-        at = kp__sooner(at, kp__later(slot->since, r->idle_ttl));
-    if ((r->excess_check & check) && !(stopped & KP_KIND_EXCESS) && has_excess(sub))
-        at = kp__sooner(at, kp__later(slot->since, r->excess_ttl));
-    if ((r->age_check & check) && !(stopped & KP_KIND_AGE)) at = kp__sooner(at, slot->age_end);
+    if ((slot->sub->rules->age_check & check) && slot->age_end < at &&
+        !kp__stops_at_min(slot->sub, KP_KIND_AGE))
+        at = slot->age_end;
     return at;
 }
 
 bool kp__is_too_old(const struct kp__slot *slot, uint32_t check, uint64_t now)
 {
     return (slot->sub->rules->age_check & check) && now >= slot->age_end &&
-           !(stopped_kinds(slot->sub) & KP_KIND_AGE);
+           !kp__stops_at_min(slot->sub, KP_KIND_AGE);
 }
 
 kp_cause kp__expired(const struct kp__slot *slot, uint32_t check)
@@ -124,18 +127,19 @@ static uint64_t look_at(uint64_t at, uint64_t now, bool stopped, uint64_t ttl)
  * whatever becomes of the minimum until then. */
 static uint64_t next_look(const struct kp__core *core, const struct kp__slot *slot, uint64_t now)
 {
-    const struct kp__rules *r = slot->sub->rules;
-    uint32_t stopped = stopped_kinds(slot->sub);
-    bool no_excess = (stopped & KP_KIND_EXCESS) || !has_excess(slot->sub);
+    const struct kp__subpool *sub = slot->sub;
+    const struct kp__rules *r = sub->rules;
     uint64_t since = slot->since, at = KP__NEVER;
 
     if (r->idle_check & KP_CHECK_KEEPER)
-        at = look_at(kp__later(since, r->idle_ttl), now, stopped & KP_KIND_IDLE, r->idle_ttl);
+        at = look_at(kp__later(since, r->idle_ttl), now, kp__stops_at_min(sub, KP_KIND_IDLE),
+                     r->idle_ttl);
     if (r->excess_check & KP_CHECK_KEEPER)
-        at = kp__sooner(at,
-                        look_at(kp__later(since, r->excess_ttl), now, no_excess, r->excess_ttl));
+        at = kp__sooner(at, look_at(kp__later(since, r->excess_ttl), now, no_excess(sub),
+                                    r->excess_ttl));
     if (r->age_check & KP_CHECK_KEEPER)
-        at = kp__sooner(at, look_at(slot->age_end, now, stopped & KP_KIND_AGE, r->max_age));
+        at = kp__sooner(at, look_at(slot->age_end, now, kp__stops_at_min(sub, KP_KIND_AGE),
+                                    r->max_age));
     if (r->validate_every != KP__NEVER)
         at = kp__sooner(at, look_at(kp__test_at(core, slot), now, true, r->validate_every));
     return at;
@@ -144,14 +148,15 @@ static uint64_t next_look(const struct kp__core *core, const struct kp__slot *sl
 void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct kp__seat *seat,
                     uint64_t now)
 {
-    uint64_t revoke_after = slot->sub->rules->revoke_after;
+    uint64_t revoke_after = slot->sub->rules->revoke_after, at = KP__NEVER;
 
     if (!seat->lent || !seat->since) return;
-    if (!seat->warned && !seat->ending)
-        file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
-    if (revoke_after == KP__NEVER || seat->hold >= KP__REVOKING) return;
-    uint64_t at = kp__later(seat->since, revoke_after);
-    file(&core->slots_due, &slot->due, at > now ? at : now + KP__LOOK_AGAIN);
+    if (!seat->warned && !seat->ending) at = kp__later(seat->since, core->leak_after);
+    if (revoke_after != KP__NEVER && seat->hold < KP__REVOKING) {
+        uint64_t end = kp__later(seat->since, revoke_after);
+        at = kp__sooner(at, end > now ? end : now + KP__LOOK_AGAIN);
+    }
+    file(&core->slots_due, &slot->due, at);
 }
 
 static void file_leases(struct kp__core *core, struct kp__slot *slot, uint64_t now)

@@ -12,6 +12,9 @@
  * it may stay. */
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
 
+/* The same, by idle_ttl and excess_ttl only. */
+uint64_t kp__unused_until(const struct kp__slot *slot, uint32_t check);
+
 /* Which of these ages ended it, once that time has come. */
 kp_cause kp__expired(const struct kp__slot *slot, uint32_t check);
 

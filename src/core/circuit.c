@@ -164,6 +164,13 @@ bool kp__circuit_bars(const struct kp__subpool *sub, uint64_t now)
            now < kp__later(c->probed_at, patience_of(sub->rules));
 }
 
+const struct kp__failure *kp__circuit_cause(const struct kp__subpool *sub)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    return h->circuit->by_use && h->failures == 0 ? NULL : h->last;
+}
+
 bool kp__probe_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     struct kp__circuit *c = circuit_of(core, sub);

@@ -18,6 +18,7 @@
 #include "core/rules.h"
 
 struct kp__core;
+struct kp__failure;
 struct kp__subpool;
 struct kp__slot;
 struct kp__todo;
@@ -61,6 +62,10 @@ static inline bool kp__breaks(const struct kp__rules *r, uint32_t kind)
 
 /* Of a circuit that is not closed: may no further probe be let through now? */
 bool kp__circuit_bars(const struct kp__subpool *sub, uint64_t now);
+
+/* The failed create that those who are refused are told; NULL: uses opened the circuit, and creates
+ * go well. */
+const struct kp__failure *kp__circuit_cause(const struct kp__subpool *sub);
 
 /* A probe is let through; the caller puts a mark on it. True: it is the first, so the circuit is
  * half-open now. */

@@ -71,6 +71,7 @@ struct kp__core {
     enum kp__phase phase;
     struct kp__map keys, idents, groups; /* idents: slots, by their resources */
     struct kp__slab slots, errands, subpools;
+    struct kp__list spare_groups;
     struct kp__list unused; /* keys that nobody uses, the longest unused first; and some that
                                have been used again (kp__table_spare) */
     uint32_t key_count, key_serials, group_serials;
@@ -84,6 +85,7 @@ struct kp__core {
     uint64_t contended;   /* ... since when there has been one, ... */
     uint64_t contention;  /* ... and for how long there was one before that, in all */
     struct kp__usual usual[KP__MEASURES];
+    struct kp__list held_up; /* keys whose background waits for budget.max_creating, in turn */
     struct kp__list drains; /* keys with a slot that is left to drain (decide.c) ... */
     uint32_t draining;      /* ... and how many they are */
 
@@ -129,6 +131,19 @@ static inline uint64_t kp__sooner(uint64_t a, uint64_t b)
 static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
 {
     if (core->starved || sub->contest->share.at < core->contention) kp__account_now(core, sub);
+}
+
+/* This subpool lacks a permit of `budget`, or (NULL) of none: mostly it did not before, either. */
+static inline void kp__starve(struct kp__core *core, struct kp__subpool *sub,
+                              struct kp__budget *budget)
+{
+    if (budget || sub->contest->lacks) kp__starve_now(core, sub, budget);
+}
+
+/* What this subpool holds has changed, or who waits first: if it lacks a permit, rank it anew. */
+static inline void kp__rank_anew(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (sub->contest->lacks) kp__starve_now(core, sub, sub->contest->lacks);
 }
 
 /* May this subpool take a permit now: is there one, and does no starved key rank before it? */

@@ -104,6 +104,7 @@ static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
 {
     uint32_t seat = kp__seat_take(core, slot, now);
 
+    slot->due_to_key = false;
     kp__seat_at(slot, seat)->tag = request->tag;
     kp__seat_at(slot, seat)->site = kp__site_of(request);
     kp__probe_pass(&kp__errand_of(slot)->probe, &kp__seat_at(slot, seat)->probe);
@@ -121,8 +122,8 @@ static void created_too_late(struct kp__core *core, struct kp__slot *slot,
 }
 
 /* A creation that no request stands by came out well: whoever is next gets the resource, in its key
- * if it was made for a request: that had its turn when it began. If that is not its sponsor, the
- * sponsor goes on waiting. */
+ * if it was made for a request, which may be gone: the key had its turn when it began. If that is
+ * not its sponsor, the sponsor goes on waiting. */
 static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                          struct kp__todo *todo)
 {
@@ -139,7 +140,6 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
     kp__probe_end(core, sub, &kp__errand_of(slot)->probe);
     kp__slot_move(core, slot, KP__IDLE);
     kp__file_slot(core, slot);
-    slot->due_to_key = sponsor != NULL;
     kp__settle(core, sub, now, todo);
     slot->due_to_key = false;
     /* somebody ahead of the sponsor took the resource: it waits on, without its lent permit */
@@ -177,8 +177,9 @@ enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
         kp__settle(core, sub, now, todo);
     } else {
         created_late(core, slot, now, todo);
-        kp__drop_surplus(core, slot, now, todo);
+        kp__drop_surplus(core, slot, todo);
     }
+    kp__let_on(core, now);
     return change;
 }
 
@@ -221,5 +222,6 @@ enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
     else if (sub->refill) kp__file_sub(core, sub, now);
     if (sub->leaving == KP__DROPPED) kp__file_forget(core, sub);
     kp__settle(core, sub, now, todo);
+    kp__let_on(core, now);
     return change;
 }

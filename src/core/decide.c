@@ -14,6 +14,7 @@
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/permit.h"
+#include "core/resize.h"
 #include "core/serve.h"
 #include "core/todo.h"
 
@@ -63,6 +64,14 @@ static enum verdict shed(struct look *l)
     return answer_no(l, KP_EFULL, KP__BY_SHED_TARGET);
 }
 
+static enum verdict answer_open(struct look *l)
+{
+    const struct kp__failure *cause = kp__circuit_cause(l->sub);
+
+    if (cause) kp__blame(l->request, cause);
+    return answer_no(l, KP_EBREAKER, l->sub->rare->health.circuit->limit);
+}
+
 /* With KP_BREAK_USE an open circuit refuses leases too; but not probes, nor a request for which
  * something is under way already. */
 static enum verdict circuit(struct look *l)
@@ -70,7 +79,7 @@ static enum verdict circuit(struct look *l)
     if (!l->sub->rare->health.tripped || l->request->holds_lent) return GO_ON;
     if (!kp__breaks(l->sub->rules, KP_BREAK_USE) || !kp__circuit_bars(l->sub, l->now))
         return GO_ON;
-    return answer_no(l, KP_EBREAKER, l->sub->rare->health.circuit->limit);
+    return answer_open(l);
 }
 
 /* ---- the right to one more lease ------------------------------------------------------------- */
@@ -219,16 +228,18 @@ static enum verdict take(struct look *l, struct kp__slot *slot)
 static enum verdict take_ready(struct look *l)
 {
     struct kp__budget *owed;
-    struct kp__slot *slot;
 
     if (l->request->flags & KP_FRESH) return GO_ON;
-    slot = not_owed(l, ready_slot(l));
-    /* one is left to drain: no seat for this request, and no reason to make another */
-    if (!slot) slot = l->sub->rare->draining;
+    struct kp__slot *slot = kp__any_ready(l->sub) ? ready_slot(l) : NULL;
+    if (l->core->starved > 0 || l->sub->rare->draining) {
+        slot = not_owed(l, slot);
+        /* one is left to drain: no seat for this request, and no reason to make another */
+        if (!slot) slot = l->sub->rare->draining;
+        if (slot && (slot->state == KP__IDLE || slot->errand->draining) &&
+            (owed = owed_elsewhere(l, slot)) != NULL)
+            return lacks_permit(l, owed);
+    }
     if (!slot) return GO_ON;
-    if ((slot->state == KP__IDLE || slot->errand->draining) &&
-        (owed = owed_elsewhere(l, slot)) != NULL)
-        return lacks_permit(l, owed);
     if (slot->doubted && is_raced(l)) return GO_ON;
     if (l->sub->rules->wait_eventual && kp__is_left(l->core, l->request, l->now)) {
         kp__offer(l->request, l->todo);
@@ -280,10 +291,7 @@ static enum verdict healthy(struct look *l)
     if (h->refused) return barred(l, KP__BY_DRIVER_CREATE, KP__NEVER);
     enum verdict v = told_before(l);
     if (v != GO_ON) return v;
-    if (h->tripped && kp__circuit_bars(l->sub, l->now)) {
-        if (h->last) kp__blame(l->request, h->last);
-        return answer_no(l, KP_EBREAKER, h->circuit->limit);
-    }
+    if (h->tripped && kp__circuit_bars(l->sub, l->now)) return answer_open(l);
     if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
     /* after a failure one goes first, to find out. Not where there is no pause: then each request
      * makes its own attempt, and is told its own failure; nor where a circuit knows how many */
@@ -324,11 +332,12 @@ static struct kp__slot *pick(struct look *l, int place)
 }
 
 /* A waived victim of this key whose end makes room in all budgets that are full; NULL: there is
- * none. */
+ * none, or they were lowered meanwhile and need that room themselves. */
 static struct kp__slot *waived(const struct look *l, const bool full[KP__FILED])
 {
     const struct kp__list *list = &l->sub->rare->waived;
 
+    if (!kp__may_stay(l->core, l->sub)) return NULL;
     for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
         struct kp__slot *slot = KP__OF(n, struct kp__errand, waived)->slot;
         bool fits = true;

@@ -175,7 +175,7 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
     slot->tested = true;
     *tested_at(core, slot) = now;
     kp__settle(core, sub, now, todo);
-    kp__drop_surplus(core, slot, now, todo);
+    kp__drop_surplus(core, slot, todo);
     if (slot->state == KP__IDLE) kp__file_slot(core, slot);
     if (kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }

@@ -32,11 +32,9 @@ bool kp__is_going(const struct kp__core *core, const struct kp__slot *slot);
 kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool keep,
                        kp_cause cause, uint64_t now);
 
-/* After settling: close the oldest idle one, if its time is over and that is checked on return.
- * Then, if the key still has too many idle ones, close this one, which was kept only for a request
- * that did not take it, or the oldest, which it pushes out. */
-void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
-                      struct kp__todo *todo);
+/* After settling: if the key has too many idle ones, close this one, which was kept only for a
+ * request that did not take it, or the oldest, which it pushes out. */
+void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo);
 
 /* ---- resources that go ----------------------------------------------------------------------- */
 

@@ -199,13 +199,13 @@ static bool rules_allow(const struct kp__core *core, const struct kp__subpool *s
 /* Nobody wants anything, except to wait for the end of a turn, and nothing is under way. */
 static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
 {
-    return core->phase == KP__OPEN && core->starved == 0 && sub->rules &&
-           (sub->waiting == 0 || kp__may_be_passed(sub, now)) &&
+    return sub->count[KP__IDLE] > 0 && core->phase == KP__OPEN && core->starved == 0 &&
+           sub->rules && (sub->waiting == 0 || kp__may_be_passed(sub, now)) &&
            kp__sub_live(sub) <= KP__LANE_MOST &&
            sub->interest == sub->waiting && sub->contest->promised == 0 &&
            sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0 &&
-           sub->count[KP__IDLE] > 0 && !sub->rare->health.tripped && !sub->leaving &&
-           !sub->refill && sub->rare->doubts == 0 && sub->rare->renewal.ageing == 0;
+           !sub->rare->health.tripped && !sub->leaving && !sub->refill &&
+           sub->rare->doubts == 0 && sub->rare->renewal.ageing == 0;
 }
 
 /* A term is at most 1 / TERMS of a time to live: a resource that was used while the lane was open

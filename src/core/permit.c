@@ -11,27 +11,15 @@
 #include "core/serve.h"
 #include "core/todo.h"
 
-static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
-                               enum kp__measure measure)
-{
-    kp__account(core, sub);
-    if (core->starved) kp__served(core, sub, measure);
-}
-
-static void rank_anew(struct kp__core *core, struct kp__subpool *sub)
-{
-    if (sub->contest->lacks) kp__starve(core, sub, sub->contest->lacks);
-}
-
 static void recount(struct kp__core *core, struct kp__subpool *sub)
 {
     kp__evictable_update(core, sub);
-    rank_anew(core, sub);
+    kp__rank_anew(core, sub);
 }
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
 {
-    about_to_be_served(core, sub, KP__IN_USE);
+    kp__about_to_be_served(core, sub, KP__IN_USE);
     sub->count[KP__CREATING]++;
     core->count[KP__CREATING]++;
     core->creating.used++;
@@ -53,24 +41,7 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
         if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used--;
     kp__token_back(&core->rate);
     recount(core, sub);
-}
-
-void kp__lent_take(struct kp__core *core, struct kp__subpool *sub)
-{
-    about_to_be_served(core, sub, KP__LEASED);
-    sub->lent_permits++;
-    core->lent.used++;
-    rank_anew(core, sub);
-}
-
-void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub)
-{
-    KP__DCHECK(sub->lent_permits > 0);
-    kp__account(core, sub);
-    if (core->starved) kp__usual_learn(core);
-    sub->lent_permits--;
-    core->lent.used--;
-    rank_anew(core, sub);
+    kp__let_on(core, core->latest);
 }
 
 void kp__lent_drop(struct kp__core *core, struct kp__request *request)
@@ -125,7 +96,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
     struct kp__victim *part = &kp__errand(core, victim)->victim;
 
     if (part->heir) kp__list_remove(&kp__errand_of(victim)->waived);
-    about_to_be_served(core, sub, KP__IN_USE);
+    kp__about_to_be_served(core, sub, KP__IN_USE);
     kp__contest(core, sub)->promised++;
     core->promised++;
     core->creating.used++;
@@ -203,6 +174,7 @@ void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *
         next = victim->errand->victim.next;
         waive_one(core, sub, victim, todo);
     }
+    kp__let_on(core, now);
     kp__settle_left(core, left, now, todo);
 }
 
@@ -221,7 +193,8 @@ int64_t kp__ready_wanted(const struct kp__subpool *sub, bool force)
     target = at_least(r->min_live, force ? 1 : 0);
     target = at_least(target, (int64_t)sub->count[KP__LENT] + r->min_idle);
     share = r->utilization_pct * r->sharing;
-    target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
+    if (r->utilization_pct < 100) /* more may share one than its limits, if new, let share it */
+        target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
     if (target > r->max_live) target = r->max_live;
     if (target > r->lasting) target = r->lasting; /* else it would be made again without end */
     if (r->max_idle < target - sub->count[KP__LENT]) target = sub->count[KP__LENT] + r->max_idle;
@@ -320,4 +293,26 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
     if (!take_permit(core, sub, now)) return false;
     kp__rare(core, sub)->renewal.making++;
     return true;
+}
+
+static bool is_full(const struct kp__budget *budget)
+{
+    return budget->used >= budget->cap;
+}
+
+void kp__hold_up(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (!is_full(&core->creating)) return;
+    struct kp__contest *contest = kp__contest(core, sub);
+    if (!kp__list_linked(&contest->held_up))
+        kp__list_push_back(&core->held_up, &contest->held_up);
+}
+
+void kp__let_on(struct kp__core *core, uint64_t now)
+{
+    struct kp__list *first = kp__list_first(&core->held_up);
+
+    if (!first || is_full(&core->creating)) return;
+    kp__list_remove(first);
+    kp__file_sub(core, KP__OF(first, struct kp__contest, held_up)->sub, now);
 }

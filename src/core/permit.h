@@ -6,6 +6,7 @@
 #ifndef KP__CORE_PERMIT_H
 #define KP__CORE_PERMIT_H
 
+#include "base/check.h"
 #include "core/core.h"
 
 /* May one more creation begin, by all rules but max_live of the key itself: its health, budgets,
@@ -22,8 +23,32 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settl
 /* Spend a permit into a slot, which is creating from now on. */
 void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot);
 
-void kp__lent_take(struct kp__core *core, struct kp__subpool *sub);
-void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
+/* A key is about to be handed a permit with this measure: account for what it held until now. */
+static inline void kp__about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
+                                          enum kp__measure measure)
+{
+    kp__account(core, sub);
+    if (core->starved) kp__served(core, sub, measure);
+}
+
+static inline void kp__lent_take(struct kp__core *core, struct kp__subpool *sub)
+{
+    kp__about_to_be_served(core, sub, KP__LEASED);
+    sub->lent_permits++;
+    core->lent.used++;
+    kp__rank_anew(core, sub);
+}
+
+/* Settle afterwards. */
+static inline void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub)
+{
+    KP__DCHECK(sub->lent_permits > 0);
+    kp__account(core, sub);
+    if (core->starved) kp__usual_learn(core);
+    sub->lent_permits--;
+    core->lent.used--;
+    kp__rank_anew(core, sub);
+}
 
 /* Refund the lent permit of a request, if it holds one. Settle afterwards. */
 void kp__lent_drop(struct kp__core *core, struct kp__request *request);
@@ -72,5 +97,10 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
 
 /* The same for a replacement that is wanted (renew.h), which counts as being made from then on. */
 bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
+/* None is to be made now. If that is for budget.max_creating, the key stands behind the others that
+ * this *holds up*: each creation that is over lets the first of them on, which then looks again. */
+void kp__hold_up(struct kp__core *core, struct kp__subpool *sub);
+void kp__let_on(struct kp__core *core, uint64_t now);
 
 #endif

@@ -24,8 +24,7 @@ static uint64_t renew_at(const struct kp__slot *slot)
     const struct kp__rules *r = sub->rules;
 
     if (r->renew_ahead == 0 || slot->age_end == KP__NEVER) return KP__NEVER;
-    bool kept = (r->respects_min & KP_KIND_AGE) && kp__sub_staying(sub) <= r->min_live;
-    if (!slot->old && (r->age_check == 0 || kept)) return KP__NEVER;
+    if (!slot->old && (r->age_check == 0 || kp__stops_at_min(sub, KP_KIND_AGE))) return KP__NEVER;
     return slot->age_end > r->renew_ahead ? slot->age_end - r->renew_ahead : 1;
 }
 
@@ -165,6 +164,7 @@ int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t 
     uint64_t many = 0;
     uint64_t step = all > 0 && by != KP__NEVER ? (by - now) / all : 0;
 
+    kp__note_time(core, now);
     if (by < n->retire_by || n->retire_by <= now) n->retire_by = by;
     n->epoch = core->epoch;
     core->clocked = true; /* gets and releases must know when their ends have come */

@@ -41,6 +41,16 @@ bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub)
     return kp__group_surplus(sub) > 0 || kp__surplus(core) > 0;
 }
 
+bool kp__may_stay(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (core->live.cap != KP__UNBOUND && kp__surplus(core) >= 0) return false;
+    for (int i = 0; i < 2; i++) {
+        const struct kp__budget *budget = kp__group_budget(sub, i);
+        if (budget && over(budget) >= 0) return false;
+    }
+    return true;
+}
+
 /* ---- what is idle goes ----------------------------------------------------------------------- */
 
 /* Rank the idle ones of all keys anew. */

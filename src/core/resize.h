@@ -34,6 +34,9 @@ int64_t kp__group_surplus(const struct kp__subpool *sub);
 /* Are there too many by either? Asked before one of this key is kept. */
 bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub);
 
+/* Would there still not be too many by any of them, if one more of this key stayed? */
+bool kp__may_stay(const struct kp__core *core, const struct kp__subpool *sub);
+
 /* Has the key more live ones than it may? `reserve`: it may have those of its reserve, too. */
 static inline bool kp__over_live(const struct kp__core *core, const struct kp__subpool *sub,
                                  bool reserve)

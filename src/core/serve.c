@@ -129,8 +129,7 @@ static bool answered(struct kp__core *core, struct kp__request *request, struct 
     if (sub->rules->wait_lifo && !no) had_its_turn(core, sub);
     kp__answer(core, request, todo);
     if (waives) kp__waive(core, sub, under_way, now, todo);
-    if (sub->contest->lacks) /* by who is first now */
-        kp__starve(core, sub, sub->contest->lacks);
+    kp__rank_anew(core, sub); /* by who is first now */
     return waives;
 }
 
@@ -284,8 +283,7 @@ static bool may_pass(const struct kp__subpool *sub, uint64_t now)
 {
     struct kp__request *head[KP__QUEUES];
 
-    if (!sub->rules) return false;
-    if (sub->count[KP__IDLE] == 0 && kp__list_empty(&sub->rare->open_seats)) return false;
+    if (!sub->rules || !kp__any_ready(sub)) return false;
     (void)heads(sub, head); /* one at least */
     return may_be_passed(head[0], now);
 }

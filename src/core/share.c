@@ -93,11 +93,18 @@ void kp__share_anew(struct kp__budget *budget)
 /* How far a key may be behind that comes back: as far as it has to be to get a permit from a key
  * that holds its share, rounded up. It would hold one more by then, and the other may keep what is
  * better by less than one permit of the smaller weight (budget.h). With less credit, a key that
- * never has more than one request waiting could not get beyond its share, rounded down. */
+ * never has more than one request waiting could not get beyond its share, rounded down. But no
+ * further than if it held all: where a light key had ever competed, a heavy one that came back
+ * would keep all from the other heavy ones for long. */
 static uint64_t credit(const struct kp__budget *budget, const struct kp__subpool *sub)
 {
-    return KP__SHARE_ONE / (uint64_t)sub->rules->weight +
-           KP__SHARE_ONE / (uint64_t)budget->lightest;
+    int64_t held = kp__held(sub, budget->measure), weight = sub->rules->weight;
+    int64_t all = budget->cap > held ? budget->cap : held + 1; /* a cap may be of other things */
+    bool few = all < weight / budget->lightest;
+    uint64_t other = few ? (uint64_t)all * KP__SHARE_ONE / (uint64_t)weight
+                         : KP__SHARE_ONE / (uint64_t)budget->lightest;
+
+    return KP__SHARE_ONE / (uint64_t)weight + other;
 }
 
 void kp__share_begin(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)

@@ -93,7 +93,7 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
                !slot->watched && !kp__timer_is_filed(&slot->due));
     slot->state = KP__FREE;
     slot->lends = 0;
-    slot->old = slot->ageing = false;
+    slot->old = slot->ageing = slot->due_to_key = false;
     slot->errand = &kp__no_errand;
     kp__list_init(&slot->link);
     return slot;
@@ -176,7 +176,7 @@ static inline void move(struct kp__core *core, struct kp__slot *const *slots, ui
     count_moved(core, sub, from, to, many);
     for (uint32_t i = 0; i < many; i++) change_list(core, slots[i], to);
     kp__evictable_update(core, sub);
-    if (sub->contest->lacks) kp__starve(core, sub, sub->contest->lacks);
+    kp__rank_anew(core, sub);
 }
 
 void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
@@ -251,7 +251,7 @@ void kp__slot_revoke(struct kp__core *core, struct kp__slot *slot)
     kp__list_push_back(&rare->taken, &slot->link);
     kp__unfile_slot(core, slot);
     kp__evictable_update(core, sub);
-    if (sub->contest->lacks) kp__starve(core, sub, sub->contest->lacks);
+    kp__rank_anew(core, sub);
 }
 
 void kp__slot_reclaim(struct kp__core *core, struct kp__slot *slot)

@@ -123,7 +123,8 @@ struct kp__slot {
     bool old : 1;                /* begun before the latest kp_rotate of its key: it goes at
                                     age_end, whatever the rules say */
     bool ageing : 1;             /* to be replaced (core/renew.c) */
-    bool due_to_key : 1;         /* idle: made for a request of its key, which has its turn now */
+    bool due_to_key : 1;         /* creating: for a request, whose key had its turn with that; idle:
+                                    it was made like that, and its key is served first this once */
     uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
     void *resource;
     struct kp__subpool *sub;

@@ -42,6 +42,7 @@ void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub)
 
     *contest = (struct kp__contest){ .sub = sub, .share.at = core->contention };
     kp__heap_node_init(&contest->starved);
+    kp__list_init(&contest->held_up);
     for (int p = 0; p < KP__FILED; p++) kp__heap_node_init(&contest->evict[p]);
     sub->contest = contest;
 }
@@ -185,18 +186,27 @@ void kp__queue_remove(struct kp__core *core, struct kp__request *request)
     core->waiting--;
 }
 
+/* How many came before it, or after it. The queues are in that order, so no more are looked at. */
+static uint32_t count_others(const struct kp__request *request, bool before)
+{
+    uint32_t many = 0;
+
+    for (int q = 0; q < KP__QUEUES; q++) {
+        const struct kp__list *list = &request->sub->rare->queue[q];
+        const struct kp__list *l = before ? kp__list_first(list) : kp__list_last(list);
+        for (; l && is_behind(request, l) == before; many++)
+            l = before ? kp__list_next(list, l) : kp__list_prev(list, l);
+    }
+    return many;
+}
+
+/* Mostly one that waited in vain had come before the others, and one that was refused at once comes
+ * after them: so the few on its other side are counted. */
 uint32_t kp__queue_ahead(const struct kp__request *request)
 {
     const struct kp__subpool *sub = request->sub;
     bool lifo = sub->rules && sub->rules->wait_lifo;
-    uint32_t ahead = 0;
+    uint32_t few = count_others(request, request->waited);
 
-    for (int q = 0; q < KP__QUEUES; q++) {
-        const struct kp__list *list = &sub->rare->queue[q];
-        for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l)) {
-            const struct kp__request *other = KP__OF(l, const struct kp__request, link);
-            ahead += lifo ? kp__came_before(request, other) : kp__came_before(other, request);
-        }
-    }
-    return ahead;
+    return request->waited == lifo ? sub->waiting - few : few;
 }

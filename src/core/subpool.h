@@ -220,22 +220,27 @@ static inline struct kp__budget *kp__group_budget(const struct kp__subpool *sub,
     return group ? &group->budget : NULL;
 }
 
+/* Those that will be live when what is being destroyed is gone. */
+static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
+{
+    return (int64_t)sub->count[KP__CREATING] + sub->count[KP__IDLE] + sub->count[KP__LENT];
+}
+
 static inline int64_t kp__sub_live(const struct kp__subpool *sub)
 {
-    return (int64_t)sub->count[KP__CREATING] + sub->count[KP__IDLE] + sub->count[KP__LENT] +
-           sub->count[KP__CLOSING];
+    return kp__sub_staying(sub) + sub->count[KP__CLOSING];
+}
+
+/* Do ages of this kind not end anything now, since the key is at its minimum? */
+static inline bool kp__stops_at_min(const struct kp__subpool *sub, uint32_t kind)
+{
+    return (sub->rules->respects_min & kind) && kp__sub_staying(sub) <= sub->rules->min_live;
 }
 
 /* Creations under way, or promised until a victim is gone. */
 static inline int64_t kp__sub_creating(const struct kp__subpool *sub)
 {
     return (int64_t)sub->count[KP__CREATING] - sub->rare->tests + sub->contest->promised;
-}
-
-/* Those that will be live when what is being destroyed is gone. */
-static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
-{
-    return kp__sub_live(sub) - sub->count[KP__CLOSING];
 }
 
 /* How many do not count against max_live, because they are there beside what they replace, or are
@@ -270,6 +275,12 @@ static inline int64_t kp__sub_kept(const struct kp__subpool *sub)
 static inline struct kp__slot *kp__oldest_idle(const struct kp__subpool *sub)
 {
     return KP__OF(KP__SLOTS(sub, KP__IDLE)->prev, struct kp__slot, link);
+}
+
+/* Is a resource there, idle or with a seat left? */
+static inline bool kp__any_ready(const struct kp__subpool *sub)
+{
+    return sub->count[KP__IDLE] > 0 || !kp__list_empty(&sub->rare->open_seats);
 }
 
 /* Has it had all the leases that it may have (max_uses)? */
@@ -314,7 +325,7 @@ void kp__next_look_set(struct kp__core *core, const struct kp__request *request,
 void kp__queue_insert(struct kp__core *core, struct kp__request *request);
 void kp__queue_remove(struct kp__core *core, struct kp__request *request);
 
-/* Requests that are served before this one. */
+/* How many requests would be served before this one, which does not wait (any more). */
 uint32_t kp__queue_ahead(const struct kp__request *request);
 
 #endif

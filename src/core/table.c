@@ -43,20 +43,15 @@ struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__s
     return sub;
 }
 
-/* The key counts in another group from now on, or in none: what it has moves with it. */
-static void join(struct kp__core *core, struct kp__subpool *sub, int which, struct kp__group *group)
+/* What a key has is counted in one group, and no longer in the other; NULL: in none. */
+static void recount(struct kp__core *core, struct kp__subpool *sub, int which,
+                    struct kp__group *old, struct kp__group *group)
 {
-    struct kp__group *old = sub->contest->group[which];
-
-    if (old == group) return;
     struct kp__contest *contest = kp__contest(core, sub);
-    struct kp__heap_node *evict = &contest->evict[KP__GROUP_0 + which];
-    if (kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
-    contest->group[which] = group;
-    if (which == KP__PAIR) return;
-    contest->share.start[KP__GROUP_0 + which].bout = 0;
     int64_t uncounted = contest->uncounted[which], live = kp__sub_live(sub) - uncounted;
     int64_t closing = sub->count[KP__CLOSING] - uncounted;
+
+    contest->share.start[KP__GROUP_0 + which].bout = 0;
     if (old) {
         old->budget.used -= live;
         old->budget.closing -= closing;
@@ -67,6 +62,30 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
     /* as if the group's budget had been lowered; when its victim is gone, what the key was promised
      * becomes a permit of this group */
     if (group->budget.used + contest->promised > group->budget.cap) core->shrunk = true;
+}
+
+/* A key has left. If that was the last one, the group is spare; but not while it counts what that
+ * key was promised (permit.h). */
+static void leave(struct kp__core *core, struct kp__group *group)
+{
+    if (--group->keys > 0 || group->budget.used > 0) return;
+    kp__map_remove(&core->groups, &group->node);
+    kp__list_push_back(&core->spare_groups, &group->spare);
+}
+
+/* The key counts in another group from now on, or in none: what it has moves with it. */
+static void join(struct kp__core *core, struct kp__subpool *sub, int which, struct kp__group *group)
+{
+    struct kp__group *old = sub->contest->group[which];
+
+    if (old == group) return;
+    struct kp__contest *contest = kp__contest(core, sub);
+    struct kp__heap_node *evict = &contest->evict[KP__GROUP_0 + which];
+    if (kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
+    contest->group[which] = group;
+    if (which != KP__PAIR) recount(core, sub, which, old, group);
+    if (group) group->keys++;
+    if (old) leave(core, old);
 }
 
 /* What all keys together are to keep. */
@@ -125,6 +144,8 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
         kp__list_remove(waived);
     }
     kp__circuit_forgive(core, sub);
+    if (sub->contest != &kp__no_contest) kp__list_remove(&kp__contest(core, sub)->held_up);
+    for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, NULL);
     kp__unfile_sub(core, sub);
     kp__lane_drop(core, sub);
     add_up(core, sub->rules, -1);
@@ -174,6 +195,8 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
 {
     group->id = id;
     group->serial = ++core->group_serials;
+    group->keys = 0;
+    kp__list_init(&group->spare);
     if (which == KP__PAIR)
         kp__budget_init(&group->budget, KP__NOT_BOUND, KP__UNBOUND, KP__BOTH_GROUPS);
     else
@@ -186,6 +209,8 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
 
 void kp__tables_init(struct kp__core *core)
 {
+    kp__list_init(&core->spare_groups);
+    kp__list_init(&core->held_up);
     kp__list_init(&core->drains);
     core->keys.hash = hash_of_key;
     core->groups.hash = hash_of_member;

@@ -124,6 +124,7 @@ static int64_t evict_sub(struct kp__pool *pool, struct kp__subpool *sub, int64_t
     const struct kp__list *tested = &sub->rare->tested, *node = kp__list_first(tested);
     int64_t found = 0, many = too_many(sub, keep);
 
+    kp__note_time(&pool->core, kp__time(pool));
     for (; found < many && sub->count[KP__IDLE] > 0; found++)
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);
     for (; found < many; node = kp__list_next(tested, node)) /* they go when their tests end */
@@ -285,7 +286,7 @@ static int64_t drop(struct kp__pool *pool, kp_key key, int64_t within_ms, struct
     kp__shut_all(pool);
     uint32_t era = pool->core.era++;
     if (kp__every_key(key)) return drop_every(pool, era, until, todo);
-    if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+    if ((sub = kp__find(pool, key, false, NULL, &code)) != NULL) {
         begin_drop(pool, sub, todo);
         out = end_drop(pool, sub, era, until, todo);
         forget_if_last(pool, sub, todo);

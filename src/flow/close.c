@@ -21,14 +21,14 @@
 #include "flow/settings.h"
 #include "flow/upkeep.h"
 
-bool kp__is_over(const struct kp__pool *pool)
+bool kp__is_empty(const struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
     uint32_t live = core->revoked;
 
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
     /* cover: never, because kp_pool_close answers all waiting requests before it leaves the pool */
-    return core->phase == KP__CLOSED && pool->inside == 0 && core->waiting == 0 && live == 0;
+    return pool->inside == 0 && core->waiting == 0 && live == 0;
 }
 
 static int64_t still_out(const struct kp__core *core)
@@ -188,6 +188,16 @@ static void free_group(struct kp__map_node *node, void *world)
     kp__free(world, KP__OF(node, struct kp__group, node), sizeof(struct kp__group));
 }
 
+static void free_spare_groups(struct kp__list *spare, const struct kp__world *world)
+{
+    struct kp__list *node;
+
+    while ((node = kp__list_first(spare)) != NULL) {
+        kp__list_remove(node);
+        kp__free(world, KP__OF(node, struct kp__group, spare), sizeof(struct kp__group));
+    }
+}
+
 void kp__teardown(struct kp__pool *pool)
 {
     struct kp__world world = *pool->world;
@@ -201,6 +211,7 @@ void kp__teardown(struct kp__pool *pool)
     pool->core.guide = NULL; /* so that no key has to be taken out of it */
     free_keys(pool);
     kp__map_each(&pool->core.groups, free_group, &world);
+    free_spare_groups(&pool->core.spare_groups, &world);
     for (uint32_t i = 0; pool->seated && i < pool->core.errands.made; i++) {
         struct kp__errand *errand = kp__slab_at(&pool->core.errands, i);
         kp__free(&world, errand->more, errand->more_room * sizeof *errand->more);

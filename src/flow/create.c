@@ -160,7 +160,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     uint64_t now = count_time(job), used = used_at(slot, request, now);
 
     if (job->status >= 0)
-        failure = (struct kp__failure){ .code = KP_ECREATE,
+        failure = (struct kp__failure){ .code = KP_ECREATE, .vendor_code = job->status,
                                         .text = "driver.create returned 0 without a resource, or "
                                                 "a positive number; failures are negative" };
     /* what was refused to the old credentials is not refused to the new ones */
@@ -181,7 +181,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
 
 static bool is_made(const struct kp__job *job)
 {
-    return job->status >= 0 && job->made;
+    return job->status == 0 && job->made;
 }
 
 /* Its descriptor, or -1. Without the lock. */
@@ -303,13 +303,25 @@ static bool probes(struct kp__pool *pool, struct kp__subpool *sub, uint64_t *now
     return mark;
 }
 
+/* When its time is over. Where it holds up no thread of a request it has a time of its own, if that
+ * is set: else, where deadlines are shorter than a create takes, each would be called off, and the
+ * next begin anew, for ever (docs/decisions/0054-a-time-of-its-own.md). */
+static uint64_t time_of(const struct kp__pool *pool, const struct kp__subpool *sub,
+                        const struct kp__request *request, uint64_t now, bool *own)
+{
+    uint64_t most = kp__later(now, sub->rules->create_timeout);
+
+    *own = request && most != KP__NEVER && (pool->crew || pool->loop);
+    return request && !*own ? kp__sooner(request->deadline, most) : most;
+}
+
 static bool begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                   bool renews, uint64_t now)
 {
     struct kp__job *job;
     bool probe = !request && probes(pool, sub, &now); /* that of a request has its mark */
     struct kp__slot *slot = take_slot(pool, sub, &job);
-    uint64_t until = request ? request->deadline : KP__NEVER, most;
+    bool own;
 
     if (!slot) {
         refund(pool, sub, request, renews, probe);
@@ -317,11 +329,11 @@ static bool begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__req
     }
     kp__errand_of(slot)->renews = renews;
     kp__permit_spend(sub, slot);
+    slot->due_to_key = request != NULL;
     kp__errand_of(slot)->probe = request ? kp__probe_take(request) : probe;
-    most = kp__later(now, sub->rules->create_timeout);
-    if (most < until) until = most;
-    kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, now,
-                 until);
+    uint64_t until = time_of(pool, sub, request, now, &own);
+    kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, now, until);
+    job->own_time = own;
     job->face.attempt = sub->rare->health.failures + 1;
     job->face.epoch = pool->core.epoch;
     job->began = now;
@@ -420,7 +432,7 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
     const char *sentence = bad_resource(pool, resource); /* no key is made for misuse */
-    if (!sentence) sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code);
+    if (!sentence) sub = kp__find(pool, key, true, NULL, &code);
     if (sub && !sub->rules) code = KP_EFULL; /* limits_for is being asked this very moment */
     else if (sub && (code = may_add(pool, sub, resource, &sentence)) == 0) {
         slot = spare_slot(pool, sub);

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "flow/door.h"
 #include "flow/fork.h"
+#include "flow/here.h"
 #include "flow/resource.h"
 #include "flow/upkeep.h"
 
@@ -160,7 +161,8 @@ static void free_spent(const struct kp__world *world, struct kp__todo *todo)
     }
 }
 
-static void destroy_doomed(struct kp__pool *pool, struct kp__todo *todo)
+/* Called only if there are any, as is do_the_rest below: mostly there is nothing to do. */
+static KP__APART void destroy_doomed(struct kp__pool *pool, struct kp__todo *todo)
 {
     struct kp__list *node;
 
@@ -171,23 +173,22 @@ static void destroy_doomed(struct kp__pool *pool, struct kp__todo *todo)
 }
 
 /* What needs no lock, and no pool. */
-static void do_the_rest(const struct kp__world *world, struct kp__todo *todo)
+static KP__APART void do_the_rest(struct kp__todo *todo)
 {
-    if (kp__todo_is_empty(todo)) return;
     kp__todo_run_wakes(todo);
-    free_spent(world, todo);
+    free_spent(todo->world, todo);
 }
 
 void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo)
 {
     pool->inside++;
     unlock(pool);
-    do_the_rest(pool->world, todo);
+    if (!kp__todo_is_empty(todo)) do_the_rest(todo);
 }
 
 void kp__step_out(struct kp__pool *pool, struct kp__todo *todo)
 {
-    destroy_doomed(pool, todo);
+    if (!kp__list_empty(&todo->doomed)) destroy_doomed(pool, todo);
     kp__step_aside(pool, todo);
 }
 
@@ -204,24 +205,11 @@ void kp__come_in(struct kp__pool *pool, struct kp__todo *todo)
     kp__lock_take(&pool->door->lock, pool->world);
 }
 
-bool kp__do(struct kp__pool *pool, struct kp__todo *todo)
-{
-    if (kp__todo_is_empty(todo)) return false;
-    kp__step_out(pool, todo);
-    kp__step_in(pool);
-    return true;
-}
-
-void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
+/* The last one leaves a closed pool, which is freed. */
+static KP__APART void leave_last(struct kp__pool *pool, struct kp__todo *todo)
 {
     struct kp_pool *door = pool->door;
 
-    destroy_doomed(pool, todo);
-    if (!kp__is_over(pool)) {
-        unlock(pool);
-        do_the_rest(&door->world, todo);
-        return;
-    }
     if (pool->term != KP__NEVER) kp__life_terms(door, KP__NEVER);
     if (pool->upkeep) pool->upkeep(door, KP__NEVER, pool->world->ctx);
     /* relaxed: the guide is only a guess; the claim checks it */
@@ -229,15 +217,25 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
     /* release: pairs with the acquires in kp__enter and kp_now_ns */
     atomic_store_explicit(&door->pool, NULL, memory_order_release);
     kp__lock_give(&door->lock, &door->world);
-    do_the_rest(&door->world, todo);
+    do_the_rest(todo);
     kp__teardown(pool);
+}
+
+void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
+{
+    if (!kp__list_empty(&todo->doomed)) destroy_doomed(pool, todo);
+    if (pool->core.phase == KP__CLOSED && kp__is_empty(pool)) {
+        leave_last(pool, todo);
+        return;
+    }
+    unlock(pool);
+    if (!kp__todo_is_empty(todo)) do_the_rest(todo);
 }
 
 /* ---- news ------------------------------------------------------------------------------------ */
 
-void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo)
+void kp__wake_for_news(struct kp__pool *pool, struct kp__todo *todo)
 {
-    if (pool->awaiting == 0) return;
     /* relaxed: under the lock, under which kp__await_news reads it before it parks */
     atomic_fetch_add_explicit(&pool->news, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < pool->awaiting; i++) kp__todo_wake(todo, &pool->news);

@@ -40,11 +40,21 @@ void kp__come_in(struct kp__pool *pool, struct kp__todo *todo);
 
 /* Do what is to be done, with the lock before and after; it is given back meanwhile. False: there
  * was nothing. */
-bool kp__do(struct kp__pool *pool, struct kp__todo *todo);
+static inline bool kp__do(struct kp__pool *pool, struct kp__todo *todo)
+{
+    if (kp__todo_is_empty(todo)) return false;
+    kp__step_out(pool, todo);
+    kp__step_in(pool);
+    return true;
+}
 
 /* Something has changed that a call may wait for (a resource was made, went or came back; limits,
  * the phase of the pool): wake the calls that park on `news`. With the lock. */
-void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo);
+void kp__wake_for_news(struct kp__pool *pool, struct kp__todo *todo);
+static inline void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo)
+{
+    if (pool->awaiting > 0) kp__wake_for_news(pool, todo);
+}
 
 /* Park on `news` until it changes or `until` comes. With the lock, given back meanwhile. */
 void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
@@ -71,9 +81,9 @@ uint64_t kp__random(kp_pool *pool);
 
 /* ---- the last one out (close.c) -------------------------------------------------------------- */
 
-/* Is it closed, with nothing and nobody left in it? With the lock. If so, it is to be freed,
+/* Is nothing and nobody left in it? With the lock. If so, and if it is closed, it is to be freed,
  * without the lock: nobody can come in any more. */
-bool kp__is_over(const struct kp__pool *pool);
+bool kp__is_empty(const struct kp__pool *pool);
 void kp__teardown(struct kp__pool *pool);
 
 #endif

@@ -35,6 +35,7 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
 void kp__send_within(struct kp__pool *pool, struct kp__subpool *sub, kp_event *event,
                      struct kp__todo *todo)
 {
+    kp__shut(pool, sub); /* while a reset ran, the lane may have been opened */
     sub->interest++;
     kp__step_out(pool, todo);
     if (pool->on_event) kp__send(pool, event);

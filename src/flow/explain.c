@@ -71,8 +71,22 @@ struct snapshot {
     uint32_t doubts, tests;
     struct kp__circuit circuit;
     uint32_t old, ageing;
+    const char *churns_by;
     char cause[200];
 };
+
+/* The limit on idle ones that is too small for how many are lent at once; NULL: there is none. The
+ * sign: the resources destroyed as surplus are at least an eighth of the gets; a few in all are no
+ * sign. Without such a limit they went for another reason (kp_evict, limits.reserve). */
+static const char *churns_by(const struct kp__core *core, const struct kp__subpool *sub,
+                             const kp_stats *s)
+{
+    enum { A_FEW = 16, ONE_IN = 8 };
+
+    if (s->surplus < A_FEW || s->surplus < s->gets / ONE_IN) return NULL;
+    if (sub->rules->max_idle < sub->rules->max_live) return "max_idle";
+    return core->max_idle < core->live.cap ? "budget.max_idle" : NULL;
+}
 
 /* How this key's creations have gone. */
 static void snap_health(const struct kp__health *h, struct snapshot *s)
@@ -134,6 +148,7 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
     s->doubts = sub->rare->doubts;
     s->tests = sub->rare->tests;
     s->old = count_old(sub);
+    s->churns_by = churns_by(&pool->core, sub, &s->stats);
     s->ageing = sub->rare->renewal.ageing;
     snap_holders(&sub->rare->taken, s);
     snap_holders(KP__SLOTS(sub, KP__LENT), s);
@@ -157,15 +172,6 @@ static void write_health(struct text *t, const struct snapshot *s)
         add(t, "\n  its latest create failed: %s", s->cause);
     if (s->doubts > 0) add(t, "\n  suspect: %" PRIu32 " in doubt, as a peer is gone", s->doubts);
     if (s->tests > 0) add(t, "\n  being validated by the keeper: %" PRIu32, s->tests);
-}
-
-/* Is a limit on idle ones too small for how many are lent at once? The sign: the resources
- * destroyed as surplus are at least an eighth of the gets; a few in all are no sign. */
-static bool churns(const kp_stats *s)
-{
-    enum { A_FEW = 16, ONE_IN = 8 };
-
-    return s->surplus >= A_FEW && s->surplus >= s->gets / ONE_IN;
 }
 
 static void write_circuit(struct text *t, const struct snapshot *s)
@@ -201,9 +207,9 @@ static void write_key(struct text *t, const char *name, const struct snapshot *s
     write_health(t, s);
     if (s->old) add(t, "\n  %" PRIu32 " from before kp_rotate", s->old);
     if (s->ageing) add(t, "\n  %" PRIu32 " to be replaced", s->ageing);
-    if (churns(&s->stats))
-        add(t, "\n  churns: %" PRIu64 " of %" PRIu64 " made were destroyed as surplus (max_idle)",
-            s->stats.surplus, s->stats.creates);
+    if (s->churns_by)
+        add(t, "\n  churns: %" PRIu64 " of %" PRIu64 " made were destroyed as surplus (%s)",
+            s->stats.surplus, s->stats.creates, s->churns_by);
     write_circuit(t, s);
     for (int i = 0; i < s->holders; i++) write_holder(t, &s->holder[i], s->now);
     for (int i = 0; i < s->waiters; i++)
@@ -249,13 +255,13 @@ static void explain_pool(struct kp__pool *pool, struct text *t)
     add(t, "\n");
 }
 
-static bool is_worth_a_word(const struct kp__subpool *sub)
+static bool is_worth_a_word(const struct kp__core *core, const struct kp__subpool *sub)
 {
     const struct kp__health *h = &sub->rare->health;
     kp_stats s = kp__stats_of(sub);
 
     return s.waiting || s.leases || s.revoked || h->refused || h->failures || h->tripped ||
-           sub->rare->doubts || churns(&s);
+           sub->rare->doubts || churns_by(core, sub, &s);
 }
 
 size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
@@ -276,10 +282,10 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
     if (kp__every_key(key)) {
         explain_pool(pool, &t);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            if (is_worth_a_word(sub) && shown++ < KEYS_SHOWN)
+            if (is_worth_a_word(&pool->core, sub) && shown++ < KEYS_SHOWN)
                 explain_key(pool, sub, &t, &todo);
     } else if (kp__key_fits(pool, key) &&
-               (sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+               (sub = kp__find(pool, key, false, NULL, &code)) != NULL) {
         explain_key(pool, sub, &t, &todo);
         kp__lose_interest(pool, sub, sub->used_at);
     } else {

@@ -22,7 +22,7 @@ bool kp__every_key(kp_key key)
 }
 
 /* The subpool of a pin; NULL: it is no pin of this pool, or no longer. */
-static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
+static inline struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
 {
     uintptr_t number = (uintptr_t)key.data;
     const struct kp__lane *lane = number <= UINT32_MAX ? kp__lane_at((uint32_t)number) : NULL;
@@ -38,7 +38,7 @@ static inline struct kp__subpool *pinned(struct kp__pool *pool, kp_key key)
 {
     const struct kp__lane *lane = kp__line(&kp__lanes, (uint32_t)(uintptr_t)key.data);
 
-    return kp__slab_at(&pool->core.subpools, lane->sub);
+    return kp__slab_place(&pool->core.subpools, lane->sub);
 }
 
 /* NULL: it may be looked up. Otherwise what is wrong with it. With the lock. */
@@ -64,11 +64,6 @@ int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__tod
     const char *sentence = bad_key(pool, key);
 
     return sentence ? kp__misuse_within(pool, todo, why, sentence) : 0;
-}
-
-uint64_t kp__hash(struct kp__pool *pool, kp_key key)
-{
-    return kp__is_pinned(key) ? 0 : kp__key_hash(&pool->key_type, pool->seed, key);
 }
 
 struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
@@ -103,13 +98,23 @@ static bool same_key(const struct kp__map_node *node, const void *ctx)
     return kp__key_equal(&wanted->pool->key_type, kp__key_at(sub), sub->key_size, wanted->key);
 }
 
-struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key)
+static uint64_t hash_of(const struct kp__pool *pool, kp_key key)
+{
+    return kp__key_hash(&pool->key_type, pool->seed, key);
+}
+
+/* Of a key that fits and is not pinned. */
+static struct kp__subpool *look_up(struct kp__pool *pool, kp_key key, uint64_t hash)
 {
     struct wanted wanted = { pool, key };
 
+    return kp__table_find(&pool->core, hash, same_key, &wanted);
+}
+
+struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key)
+{
     if (kp__is_pinned(key)) return find_pinned(pool, key);
-    if (!kp__key_fits(pool, key)) return NULL;
-    return kp__table_find(&pool->core, kp__hash(pool, key), same_key, &wanted);
+    return kp__key_fits(pool, key) ? look_up(pool, key, hash_of(pool, key)) : NULL;
 }
 
 /* ---- make, if need be ------------------------------------------------------------------------ */
@@ -180,7 +185,6 @@ static void clear_up(struct kp__pool *pool, struct kp__list *gone, void *copy, s
 
 static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash, int *code)
 {
-    struct wanted wanted = { pool, key };
     struct kp__subpool *sub = NULL;
     struct kp__list gone;
     bool far = key.size >= KP__NEAR;
@@ -191,8 +195,7 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     kp__list_init(&gone);
     bool room = kp__make_room(pool); /* nothing gives the lock back between here and the decision */
     if (pool->core.phase != KP__OPEN) *code = KP_ECLOSED;
-    else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) != NULL)
-        *code = 0; /* somebody else was faster */
+    else if ((sub = look_up(pool, key, hash)) != NULL) *code = 0; /* somebody else was faster */
     else if (!make_way(pool, &gone)) *code = KP_EFULL;
     else if (room && (sub = kp__table_make(&pool->core, hash)) != NULL) {
         sub->key_size = (uint32_t)(key.size & ~KP_STRUCT_KEY);
@@ -218,25 +221,31 @@ static void keep(struct kp__pool *pool, struct kp__subpool *sub)
     kp__file_sub(&pool->core, sub, kp__time(pool));
 }
 
-struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool want,
-                             kp_why *why, int *code)
+/* Of a key that fits and is not pinned; it is made, if it is wanted. NULL: why is in *code. */
+static struct kp__subpool *find_or_make(struct kp__pool *pool, kp_key key, bool want, int *code)
 {
-    struct wanted wanted = { pool, key };
-    struct kp__subpool *sub;
+    uint64_t hash = hash_of(pool, key);
+    struct kp__subpool *sub = look_up(pool, key, hash);
 
+    if (sub) return sub;
+    if (want && may_make(pool)) return make(pool, key, hash, code);
+    *code = want ? KP_EFULL : KP_ENOTFOUND;
+    return NULL;
+}
+
+struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, bool want, kp_why *why, int *code)
+{
     *code = 0;
     if (want && pool->core.phase != KP__OPEN) {
         *code = KP_ECLOSED;
         return NULL;
     }
-    if (kp__is_pinned(key)) sub = pinned(pool, key);
-    else sub = kp__table_find(&pool->core, hash, same_key, &wanted);
-    if (!sub && !want) *code = KP_ENOTFOUND;
-    else if (!sub && !may_make(pool)) *code = KP_EFULL;
-    if (*code != 0 || (!sub && (sub = make(pool, key, hash, code)) == NULL)) return NULL;
+    struct kp__subpool *sub =
+        kp__is_pinned(key) ? pinned(pool, key) : find_or_make(pool, key, want, code);
+    if (!sub) return NULL;
     kp__take_interest(pool, sub);
     if (want && sub->leaving != KP__STAYS) keep(pool, sub);
-    if (!want || (*code = kp__rule(pool, sub, why)) == 0) return sub;
+    if (!want || sub->rules || (*code = kp__rule(pool, sub, why)) == 0) return sub;
     kp__lose_interest(pool, sub, 0);
     return NULL;
 }
@@ -314,7 +323,7 @@ struct kp__subpool *kp__next_named(struct kp__pool *pool, kp_key key, struct kp_
                                    int *code)
 {
     if (kp__every_key(key)) return kp__next_key(pool, sub);
-    if (!sub) return kp__find(pool, key, kp__hash(pool, key), false, NULL, code);
+    if (!sub) return kp__find(pool, key, false, NULL, code);
     kp__lose_interest(pool, sub, sub->used_at);
     return NULL;
 }

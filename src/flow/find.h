@@ -12,8 +12,7 @@
 /* The subpool of a key that fits (kp__check_key, since the lock was taken), with an interest in it,
  * which kp__lose_interest gives up; or NULL, and why in *code. With the lock. `want`: it is to be
  * used, and is made if there is none, for which the lock may be given back meanwhile. */
-struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool want,
-                             kp_why *why, int *code);
+struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, bool want, kp_why *why, int *code);
 
 /* The same without interest, and its lane is left as it is; or NULL. With the lock. */
 struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key);
@@ -22,7 +21,6 @@ struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key);
 void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 
-uint64_t kp__hash(struct kp__pool *pool, kp_key key); /* 0 for a pinned key */
 static inline kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub)
 {
     return kp__key_stored(&pool->key_type, kp__key_at(sub), sub->key_size);

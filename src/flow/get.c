@@ -94,7 +94,7 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
     if (!late) give_up_making(g, checking, now, todo);
     else if (r->at_once) r->grant.code = KP_EAGAIN; /* it is not to wait */
-    return job ? kp__job_not_needed(job) : NULL;
+    return job && now >= job->until ? kp__job_not_needed(job) : NULL; /* else it has its own time */
 }
 
 /* When it gives up: at its deadline, or when what is under way for it has taken too long. */
@@ -344,17 +344,18 @@ int kp__get_run(struct kp__get *g, struct kp__todo *todo)
 
 /* ---- 6. lend, or say why not ----------------------------------------------------------------- */
 
-/* Waiting ends where the lease begins, which counts as held from then on; without a lease, now. */
-static void count_wait(struct kp__get *g, int code)
+/* Waiting ends where the lease begins, which counts as held from then on; without a lease (NULL),
+ * now. Returns until when something of its key was wanted. */
+static uint64_t count_wait(struct kp__get *g, const struct kp__seat *seat)
 {
     struct kp__core *core = &g->pool->core;
     const struct kp__request *r = g->request;
 
-    if (!r->waited || r->at_once) return;
-    const struct kp__seat *seat = code == 0 ? kp__seat_at(r->slot, r->grant.seat) : NULL;
+    if (!r->waited || r->at_once) return r->arrived;
     uint64_t until = seat ? seat->since : kp__time(g->pool);
     kp__rare(core, r->sub)->seldom.wait_ns += until - r->arrived;
     core->seldom.wait_ns += until - r->arrived;
+    return until;
 }
 
 void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
@@ -380,12 +381,14 @@ static void refuse(struct kp__get *g, int code)
         kp__explain_no(core, g->request, kp__time(g->pool), g->request->why);
 }
 
-static void note_borrower(const struct kp__get *g)
+static void lend(const struct kp__get *g, struct kp__seat *seat, kp_lease *out)
 {
     const struct kp__request *r = g->request;
-    struct kp__seat *seat = kp__seat_at(r->slot, r->grant.seat);
 
-    seat->hold = KP__HELD;
+    KP__TALLY(&g->pool->core, r->sub, gets++);
+    KP__TALLY(&g->pool->core, r->sub, hits += seat->hit);
+    kp__lease_write(g->pool, r->slot, r->grant.seat, out);
+    seat->hold = KP__HELD; /* its borrower knows of it */
     seat->thread_id = kp__thread_id();
     if (looks_for_deadlocks(g->pool) && !r->of_loop) seat->thread = kp__thread_number();
 }
@@ -393,19 +396,14 @@ static void note_borrower(const struct kp__get *g)
 void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
+    struct kp__seat *seat = code == 0 ? kp__seat_at(r->slot, r->grant.seat) : NULL;
 
-    count_wait(g, code);
+    uint64_t wanted = count_wait(g, seat);
     g->pool->getting--;
     kp__tell_news(g->pool, todo); /* a closing pool may wait for the last get to end */
-    if (code == 0) {
-        KP__TALLY(&g->pool->core, r->sub, gets++);
-        KP__TALLY(&g->pool->core, r->sub, hits += kp__seat_at(r->slot, r->grant.seat)->hit);
-        kp__lease_write(g->pool, r->slot, r->grant.seat, out);
-        note_borrower(g);
-    } else {
-        refuse(g, code);
-    }
-    kp__lose_interest(g->pool, r->sub, r->arrived);
+    if (seat) lend(g, seat, out);
+    else refuse(g, code);
+    kp__lose_interest(g->pool, r->sub, wanted);
 }
 
 /* There is no subpool: the refusal is counted for the pool only. */
@@ -451,7 +449,7 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
     bool is_asked = g->pool->limits_for != NULL; /* which may take long */
     if (is_asked) (void)start_clock(g, ask);
-    r->sub = kp__find(g->pool, key, kp__hash(g->pool, key), true, r->why, &code); /* 1 */
+    r->sub = kp__find(g->pool, key, true, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
     if (is_asked) r->arrived = kp__time(g->pool);
     bool bare = !timed && !core->clocked && r->sub->count[KP__IDLE] > 0 && core->waiting == 0 &&

@@ -307,23 +307,30 @@ bool kp__end_lease(kp_lease *lease, enum kp__lease_end how)
 
 /* ---- with the lock --------------------------------------------------------------------------- */
 
-bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
-                  kp_lease *out)
+/* Some lane is open: is it that of this key? */
+static KP__APART bool hit_open(struct kp__pool *pool, kp_key key, const kp_ask *ask,
+                               const void *site, kp_lease *out)
 {
     uint64_t word;
     uint32_t at;
-    bool claimed_wrong = kp__here.claimed_wrong;
-
-    kp__here.claimed_wrong = false;
-    if (!kp__heap_top(&pool->core.open) || claimed_wrong || (ask && !kp__is_plain(ask)))
-        return false;
     struct kp__subpool *sub = kp__known(pool, key);
+
     if (!sub || !sub->open) return false;
     if (!kp__is_pinned(key)) kp__lane_guide(&pool->core, sub);
     struct kp__cell *cell = claim(KP__LANE_OF(sub), &at, &word);
     if (!cell && kp__homes_take(&pool->core, &sub, 1)) cell = claim(KP__LANE_OF(sub), &at, &word);
     if (cell) kp__lend(cell, at, word, ask ? ask->tag : NULL, site, out);
     return cell != NULL;
+}
+
+bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
+                  kp_lease *out)
+{
+    bool claimed_wrong = kp__here.claimed_wrong;
+
+    kp__here.claimed_wrong = false;
+    return kp__heap_top(&pool->core.open) && !claimed_wrong && (!ask || kp__is_plain(ask)) &&
+           hit_open(pool, key, ask, site, out);
 }
 
 bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease)

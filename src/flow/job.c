@@ -31,7 +31,7 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
     job->seat = 0;
     job->until = until;
     job->when = KP_CHECK_GET;
-    job->then_validate = job->hurried = job->called_off = false;
+    job->then_validate = job->own_time = job->hurried = job->called_off = false;
     job->kept = NULL;
     job->face.pool = pool->door;
     job->face.kind = kind;

@@ -32,6 +32,7 @@ struct kp__job {
     struct kp__failure failure; /* what kp_job_fail said */
     uint8_t when;               /* validate or reset: KP_CHECK_GET, _RETURN, or _KEEPER (a test) */
     bool then_validate;         /* reset: validate is to follow */
+    bool own_time;              /* create: it goes on until then, whatever becomes of its request */
     bool hurried;               /* Guard: the pool's lock. driver.cancel was called, or will be */
     bool called_off;            /* the same. Hurried because its request was cancelled, or refused
                                    since the pool closes */
@@ -129,9 +130,10 @@ void kp__job_cancel(struct kp__job *job);
 void kp__job_let_go(struct kp__job *job);
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
-/* The same for a job whose request was cancelled, or whose pool closes. But if others wait, a
- * creation goes on, for what it makes may serve them, and upkeep hurries it when its time is over.
- * If nobody waits and it fails after that, the failure says nothing about the server. */
+/* The same for a job whose request was cancelled, or whose pool closes. But if others wait, or it
+ * has a time of its own, a creation goes on, for what it makes may serve others, and upkeep hurries
+ * it when its time is over. Otherwise, if it fails after that, the failure says nothing about the
+ * server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
 /* Upkeep looks at a slot with a job. If that creates, tests, or makes ready on the way back, its

@@ -39,25 +39,14 @@ static uint64_t rounded(const struct kp__pool *pool, uint64_t at)
     return pool->opened + (since + every - 1) / every * every;
 }
 
-/* When something is first due: an entry of the calendar, a look at the descriptors, or the end of a
- * lane's term, unless another thread shuts the lanes (life.c). */
-static uint64_t first_due(const struct kp__pool *pool)
-{
-    const struct kp__core *core = &pool->core;
-    uint64_t at = kp__due_next(core), end = core->shuts ? KP__NEVER : kp__lane_next(core);
-
-    if (pool->watch_at < at) at = pool->watch_at;
-    return at < end ? at : end;
-}
-
 static uint64_t next_due(const struct kp__pool *pool)
 {
-    return rounded(pool, first_due(pool));
+    return rounded(pool, kp__first_due(pool));
 }
 
-void kp__announce(struct kp__pool *pool)
+void kp__announce_now(struct kp__pool *pool)
 {
-    uint64_t at = first_due(pool);
+    uint64_t at = kp__first_due(pool);
 
     if (pool->core.shuts && kp__lane_next(&pool->core) < pool->term)
         kp__life_terms(pool->door, pool->term = kp__lane_next(&pool->core));
@@ -109,8 +98,10 @@ static void look_again(struct kp__core *core, struct kp__subpool *sub, uint64_t 
     if (now < kp__rests_until(sub)) kp__file_sub(core, sub, kp__rests_until(sub));
     else if (kp__token_lacks(&core->rate, now))
         kp__file_for_token(core, sub, now);
-    else /* changes in this key file it at once (core); else look now and then */
+    else { /* changes in this key file it at once (core); else look now and then */
+        kp__hold_up(core, sub);
         kp__file_sub(core, sub, now + KP__LOOK_AGAIN);
+    }
 }
 
 static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
@@ -175,6 +166,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
     kp__test_doubts(pool, sub, todo);
     refill(pool, sub, now);
     renew(pool, sub, now);
+    kp__let_on(&pool->core, now); /* this one may have been let on, and wanted nothing more */
     sub->interest--;
     kp__forget(pool, sub, now, todo);
 }
@@ -183,7 +175,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
 
 bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
 {
-    bool late = kp__later(first_due(pool), LATE) < now &&
+    bool late = kp__later(kp__first_due(pool), LATE) < now &&
                 kp__later(next_due(pool), LATE) < now;
     bool tell = late && !pool->late_reported;
 

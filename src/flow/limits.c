@@ -246,12 +246,13 @@ static void fill_times(struct kp__rules *r, const kp_limits *l)
     r->revoke_after = kp__span(l->revoke_after_ms);
 }
 
-/* How many may be live without an idle one ending at once, by expiry of this kind. */
+/* How many may be live without an idle one ending at once, or at the next get, by expiry of this
+ * kind. */
 static int64_t lasting(const struct kp__rules *r, uint64_t ttl, uint32_t check, uint32_t kind)
 {
     int64_t most = (r->respects_min & kind) ? r->min_live : 0;
 
-    if (ttl > 0 || !(check & KP_CHECK_KEEPER)) return KP__UNBOUND;
+    if (ttl > 0 || !(check & (KP_CHECK_GET | KP_CHECK_KEEPER))) return KP__UNBOUND;
     return kind == KP_KIND_EXCESS && r->excess_over > most ? r->excess_over : most;
 }
 

@@ -167,28 +167,22 @@ static kp_pool *due_door(kp_loop *loop, uint64_t now)
     return door;
 }
 
-/* When something is due, upkeep or an alarm; KP__NEVER: nothing is. */
-static uint64_t next_due(kp_loop *loop)
+/* When something is due, upkeep or an alarm; KP__NEVER: nothing is. And if something is, *now is
+ * the time by the loop's one clock: there is a pool then, which keeps the clock; afterwards its
+ * world may be gone. */
+static uint64_t next_due(kp_loop *loop, uint64_t *now)
 {
     kp__lock_take(&loop->box.lock, &kp__life);
     const struct kp__heap_node *top = kp__heap_top(&loop->doors);
     const struct kp__timer *first = loop->box.alarms.first;
     uint64_t at = top ? KP__OF(top, const struct kp_pool, upkeep.node)->upkeep.at : KP__NEVER;
+    uint64_t (*now_ns)(void *ctx) = loop->now_ns;
+    void *clock = loop->clock;
 
     if (first && first->at < at) at = first->at;
     kp__lock_give(&loop->box.lock, &kp__life);
+    if (at != KP__NEVER) *now = now_ns(clock);
     return at;
-}
-
-/* The time by the loop's one clock. Only while something is due: then there is a pool, which keeps
- * the clock; afterwards its world may be gone. */
-static uint64_t time_of(kp_loop *loop)
-{
-    kp__lock_take(&loop->box.lock, &kp__life);
-    uint64_t (*now_ns)(void *ctx) = loop->now_ns;
-    void *clock = loop->clock;
-    kp__lock_give(&loop->box.lock, &kp__life);
-    return now_ns(clock);
 }
 
 /* Do what is due by now: requests whose alarm has gone off, and upkeep. */
@@ -207,10 +201,9 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
  * was filed before it is seen here. */
 static int64_t may_sleep(kp_loop *loop)
 {
-    uint64_t at = next_due(loop), now;
+    uint64_t now = 0, at = next_due(loop, &now);
 
     if (at == KP__NEVER) return -1;
-    now = time_of(loop);
     return at > now ? kp__ms_up(at - now) : 0;
 }
 
@@ -225,11 +218,13 @@ int64_t kp_loop_dispatch(kp_loop *loop)
         return kp__misuse(NULL, NULL,
                           "kp_loop_dispatch: called from inside itself, kp_loop_close or "
                           "kp_get_start; return first");
+    uint64_t now = 0;
     loop->dispatching = true;
     int cancel = kp__cancel_hold();
     kp__mail_begin(&loop->box);
     read_mail(loop);
-    if (next_due(loop) != KP__NEVER) keep_appointments(loop, time_of(loop));
+    uint64_t at = next_due(loop, &now);
+    if (at <= now) keep_appointments(loop, now);
     kp__cancel_free(cancel);
     loop->dispatching = false;
     return kp__mail_end(&loop->box) ? 0 : may_sleep(loop);

@@ -17,7 +17,7 @@ static size_t wanted(struct kp__pool *pool, struct kp__slab **slab, struct kp__m
     struct kp__map *maps[] = { &core->keys, &core->idents, &core->groups };
     size_t bytes;
 
-    core->errands.least = kp__slab_room(&core->slots);
+    core->errands.least = core->slots.room;
     if (kp__keeps_jobs(pool)) pool->jobs.least = core->errands.least;
     *slab = NULL;
     *map = NULL;

@@ -51,7 +51,7 @@ int64_t kp_rotate(kp_pool *door, kp_key key, int64_t over_ms)
         many = retire_all(pool, by, now, &todo);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
             kp__retry(pool, sub, &todo);
-    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+    } else if ((sub = kp__find(pool, key, false, NULL, &code)) != NULL) {
         many = retire(&pool->core, sub, by, now, &todo);
         kp__retry(pool, sub, &todo);
         kp__lose_interest(pool, sub, sub->used_at);

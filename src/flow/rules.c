@@ -34,39 +34,56 @@ static int rules_within(struct kp__pool *pool, const kp_limits *limits, bool eve
     return code ? code : kp__rules_fit(*rules, &bounds, why);
 }
 
-/* With the lock, which may be given back meanwhile. */
-static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__group **out)
+/* Make a group, of a spare one or of new memory, unless somebody else was faster. With the lock,
+ * given back meanwhile. */
+static int make_group(struct kp__pool *pool, int which, int64_t id)
 {
     struct kp__core *core = &pool->core;
+    struct kp__group *group;
     struct kp__todo todo;
 
-    if ((*out = kp__group_find(core, which, id)) != NULL) return 0;
     if (!kp__make_room(pool)) return KP_ENOMEM; /* else the map has an array, which is enough */
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
-    struct kp__group *made = kp__alloc(pool->world, sizeof *made, 16);
-    kp__step_in(pool);
-    if (!made) return KP_ENOMEM;
-    if ((*out = kp__group_find(core, which, id)) == NULL)
-        kp__group_enter(core, *out = made, which, id);
-    else
-        kp__free(pool->world, made, sizeof *made);
+    if (kp__list_empty(&core->spare_groups)) {
+        kp__todo_init(&todo, pool->world);
+        kp__step_out(pool, &todo);
+        group = kp__alloc(pool->world, sizeof *group, 16);
+        kp__step_in(pool);
+        if (!group) return KP_ENOMEM;
+        kp__list_init(&group->spare);
+        kp__list_push_back(&core->spare_groups, &group->spare);
+    }
+    if (kp__group_find(core, which, id)) return 0;
+    group = KP__OF(kp__list_first(&core->spare_groups), struct kp__group, spare);
+    kp__list_remove(&group->spare);
+    kp__group_enter(core, group, which, id);
     return 0;
 }
 
+/* One group; if it is not there, it is made, and the caller has to look at all again: one that it
+ * found before may be spare by now. */
+static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__group **out)
+{
+    if ((*out = kp__group_find(&pool->core, which, id)) != NULL) return 0;
+    int code = make_group(pool, which, id);
+    return code ? code : KP_EAGAIN;
+}
+
 /* The groups that these rules name, and the pair of both; made if need be. With the lock, which may
- * be given back meanwhile. */
+ * be given back meanwhile, but not after they were found. */
 static int groups_of(struct kp__pool *pool, const struct kp__rules *rules,
                      struct kp__group *group[KP__GROUPS])
 {
-    int code = 0;
+    int code;
 
-    for (int i = 0; i < KP__GROUPS; i++) group[i] = NULL;
-    for (int i = 0; code == 0 && i < 2; i++)
-        if (rules->group[i] != 0 && pool->core.group_max_live[i] != KP__UNBOUND)
-            code = group_of(pool, i, rules->group[i], &group[i]);
-    if (code == 0 && group[0] && group[1])
-        code = group_of(pool, KP__PAIR, kp__pair_id(group[0], group[1]), &group[KP__PAIR]);
+    do {
+        code = 0;
+        for (int i = 0; i < KP__GROUPS; i++) group[i] = NULL;
+        for (int i = 0; code == 0 && i < 2; i++)
+            if (rules->group[i] != 0 && pool->core.group_max_live[i] != KP__UNBOUND)
+                code = group_of(pool, i, rules->group[i], &group[i]);
+        if (code == 0 && group[0] && group[1])
+            code = group_of(pool, KP__PAIR, kp__pair_id(group[0], group[1]), &group[KP__PAIR]);
+    } while (code == KP_EAGAIN);
     return code;
 }
 
@@ -376,7 +393,7 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
     } else if (pool->core.phase != KP__OPEN) {
         code = KP_ECLOSED;
     } else if (!kp__every_key(key)) {
-        if ((sub = kp__find(pool, key, kp__hash(pool, key), false, why, &code)) != NULL) {
+        if ((sub = kp__find(pool, key, false, why, &code)) != NULL) {
             code = set_one(pool, sub, limits, false, why, &todo);
             kp__lose_interest(pool, sub, sub->used_at);
         }

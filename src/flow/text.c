@@ -196,7 +196,9 @@ static int set_preset(kp_options *options, const char *value)
 {
     if (value && kp__preset_set(options, value) == 0) return 0;
     return kp__refused(options->why, "preset",
-                       "not the name of one, with as many numbers as it takes (docs/OPTIONS.md)");
+                       "takes effect-fixed N, effect-range MIN MAX TTL, zio-fixed N, zio-range MIN "
+                       "MAX TTL, effectful N, keypool, commons, pgbouncer N, hikari N, apr MIN "
+                       "SMAX HMAX TTL, dbconnection N");
 }
 
 static int no_option(kp_why *why, const char *name)

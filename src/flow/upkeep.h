@@ -5,12 +5,31 @@
 #ifndef KP__FLOW_UPKEEP_H
 #define KP__FLOW_UPKEEP_H
 
+#include "core/calendar.h"
 #include "flow/flow.h"
 
 struct kp__job;
 
-/* Tell upkeep when it is next wanted. With the lock. */
-void kp__announce(struct kp__pool *pool);
+/* When something is first due: an entry of the calendar, a look at the descriptors, or the end of a
+ * lane's term, unless another thread shuts the lanes (life.c). */
+static inline uint64_t kp__first_due(const struct kp__pool *pool)
+{
+    const struct kp__core *core = &pool->core;
+    uint64_t at = kp__due_next(core), end = core->shuts ? KP__NEVER : kp__lane_next(core);
+
+    if (pool->watch_at < at) at = pool->watch_at;
+    return at < end ? at : end;
+}
+
+/* Tell upkeep when it is next wanted, if that is sooner than it was told. With the lock. */
+void kp__announce_now(struct kp__pool *pool);
+static inline void kp__announce(struct kp__pool *pool)
+{
+    const struct kp__core *core = &pool->core;
+
+    if (kp__first_due(pool) < pool->announced || (core->shuts && kp__lane_next(core) < pool->term))
+        kp__announce_now(pool);
+}
 
 /* Step 10: forget a key, if that may be done now. With the lock, which is given back meanwhile. */
 void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,

@@ -89,12 +89,16 @@ static uint32_t oldest_thread(const struct kp__subpool *sub)
     return longest_lease(sub, &slot)->thread_id;
 }
 
-static bool holds_doomed(const struct kp__subpool *sub)
+/* Others that are not to be lent again (kp_rotate, a peer that is gone) were not named by a caller
+ * who may have one of them. */
+static bool holds_invalidated(const struct kp__subpool *sub)
 {
     const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
 
-    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l))
-        if (KP__OF(l, const struct kp__slot, link)->errand->doomed) return true;
+    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
+        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+        if (slot->errand->doomed && slot->cause == KP_CAUSE_INVALIDATED) return true;
+    }
     return false;
 }
 
@@ -107,19 +111,20 @@ static void say_timeout(const struct kp__core *core, const struct kp__subpool *s
                  "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
                  ", creating %" PRIu32 "), %" PRIu32 " ahead",
                  why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
+    /* before what is in fields of its own, if there is no room for all */
+    if (last && sub->rare->health.failures > 0)
+        kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
     if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
         kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64, core->live.used,
                      core->live.cap);
-    if (holds_doomed(sub))
+    if (holds_invalidated(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
     if (why->oldest_tag[0]) {
-        kp__say_more(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms,
+        kp__say_more(why, "; oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms,
                      why->oldest_tag);
         if (oldest_thread(sub)) kp__say_more(why, " (thread %" PRIu32 ")", oldest_thread(sub));
     }
-    if (last && sub->rare->health.failures > 0)
-        kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
 }
 
 /* KP_OFF: only kp_retry_now, or new limits, can help. */
@@ -130,14 +135,15 @@ static int64_t ms_until(uint64_t at, uint64_t now)
 
 void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
 {
-    const struct kp__health *h = &sub->rare->health;
+    const struct kp__circuit *circuit = sub->rare->health.circuit;
+    const struct kp__failure *cause = kp__circuit_cause(sub);
 
     kp__say(why, KP_EBREAKER, NULL);
-    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[h->circuit->limit]);
-    why->retry_after_ms = ms_until(h->circuit->until, now);
-    if (!h->last) return;
-    why->vendor_code = h->last->vendor_code;
-    kp__say_more(why, "; last create failed: %.100s", kp__failure_text(h->last));
+    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[circuit->limit]);
+    why->retry_after_ms = ms_until(circuit->until, now);
+    if (!cause) return;
+    why->vendor_code = cause->vendor_code;
+    kp__say_more(why, "; last create failed: %.100s", kp__failure_text(cause));
 }
 
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the

@@ -42,8 +42,9 @@ static inline const char *web_header(char *request, const char *name, char *text
     return text;
 }
 
-/* Paths: /half sends half of an answer and no more, /cookie sets one, /who and /agent tell what was
- * sent, /close ends the connection, /silent says nothing; others tell the method and the path. */
+/* Paths: /half sends half of an answer and no more, /cookie sets one, /who, /agent and /password
+ * tell what was sent, /close ends the connection, /silent says nothing; others tell the method and
+ * the path. */
 static inline bool web_answer(int fd)
 {
     char request[4096], path[128] = "", value[256];
@@ -65,6 +66,9 @@ static inline bool web_answer(int fd)
         return web_reply(fd, head, "", web_header(request, "Cookie: ", value, sizeof value));
     if (strcmp(path, "/agent") == 0)
         return web_reply(fd, head, "", web_header(request, "User-Agent: ", value, sizeof value));
+    if (strcmp(path, "/password") == 0)
+        return web_reply(fd, head, "",
+                         web_header(request, "Authorization: ", value, sizeof value));
     if (strcmp(path, "/close") == 0)
         return web_reply(fd, head, "Connection: close\r\n", "bye") && false;
     request[strcspn(request, "\r\n")] = '\0';

@@ -114,6 +114,34 @@ static void what_others_named_must_stay_in_its_line(void **state)
     assert_int_equal(remove(name), 0);
 }
 
+/* So must what the caller typed, wherever it does not belong. */
+static void what_was_typed_must_stay_in_the_line_of_the_complaint(void **state)
+{
+    static const char *const lines[][3] = {
+        { "be\x1b[31mnch\n\x7f" }, { "help", "\n\x1b[31m" }, { "demo", "\n\x1b[31m" },
+        { "--\n\x1b[31m" }, { "bench", "--\n\x1b[31m" }, { "bench", "-\x1b" },
+        { "bench", "-c", "\n\x1b[31m" }, { "bench", "-c", "\n999999" },
+        { "bench", "-z", "\n\x1b[31m" }, { "bench", "-o", "\n\x1b[31m" },
+        { "bench", "\n\x1b[31m:/x" }, { "doctor", "redis://\n\x1b[31m:0" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        RUN(lines[i][0], lines[i][1], lines[i][2]);
+        it_must_fail(2, " (see keyedpool");
+        assert_null(strpbrk(said.err, "\x1b\x7f"));
+    }
+    RUN("bench", "sqlite:/no/such\n\x1b[31m/file.db", "-z", "1ms");
+    it_must_fail(3, "/no/such??[31m/file.db: sqlite: unable");
+    assert_int_equal(setenv("TMPDIR", "/no/such\n\x1b[31m", 1), 0);
+    RUN("demo");
+    it_must_fail(3, "/no/such??[31m");
+    assert_int_equal(unsetenv("TMPDIR"), 0);
+    RUN("doctor", "sqlite:/no/such\n\x1b[31m/file.db");
+    assert_int_equal(said.status, 1);
+    said_must_have(said.out, "\nsqlite:/no/such??[31m/file.db\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +150,7 @@ int main(void)
         cmocka_unit_test(a_signal_that_is_ignored_must_not_end_a_bench),
         cmocka_unit_test(help_that_cannot_be_written_must_fail),
         cmocka_unit_test(what_others_named_must_stay_in_its_line),
+        cmocka_unit_test(what_was_typed_must_stay_in_the_line_of_the_complaint),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

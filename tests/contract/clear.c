@@ -410,6 +410,33 @@ static void on_the_thread_of_a_loop_nothing_must_be_waited_for(void **state)
     contract_end(&c);
 }
 
+static void upkeep_must_not_seem_late_because_of_what_is_marked(void **state)
+{
+    (void)state;
+    for (int rotates = 0; rotates < 2; rotates++) {
+        contract c;
+        kp_lease lease = { 0 }, other;
+        getter waits;
+        begin(&c);
+        c.options.limits = (kp_limits){ .max_live = 1, .validate_on = KP_CHECK_KEEPER,
+                                        .validate_every_ms = 30000 };
+        c.script.validate = (const kp_line[]){ { .takes_ms = 60000, .times = 1 }, { 0 } };
+        contract_open(&c);
+        stock(&c, A, 1);
+        if (rotates) contract_take(&c, A, &lease);
+        else kp_sim_pass_ms(c.sim, 30000); /* it is being validated */
+        contract_start(&c, &waits, 1, A, NULL);
+        kp_sim_pass_ms(c.sim, 20000);
+        assert_int_equal(rotates ? kp_rotate(c.pool, A, KP_NONE) : kp_evict(c.pool, A, KP_NONE), 1);
+        contract_take(&c, B, &other);
+        assert_int_equal(c.events[KP_EVENT_KEEPER_LATE], 0);
+        kp_release(&other);
+        kp_release(&lease);
+        kp_sim_join(c.sim, 0);
+        contract_end(&c);
+    }
+}
+
 static void what_is_no_pool_no_key_and_no_count_must_be_told(void **state)
 {
     contract c;
@@ -465,6 +492,7 @@ int main(void)
         cmocka_unit_test(a_pinned_key_must_go_when_it_is_unpinned),
         cmocka_unit_test(all_keys_must_be_dropped_at_once),
         cmocka_unit_test(on_the_thread_of_a_loop_nothing_must_be_waited_for),
+        cmocka_unit_test(upkeep_must_not_seem_late_because_of_what_is_marked),
         cmocka_unit_test(what_is_no_pool_no_key_and_no_count_must_be_told),
         cmocka_unit_test(a_pool_that_is_closing_must_say_so),
     };

@@ -220,6 +220,29 @@ static void a_key_in_use_without_a_clock_must_not_be_forgotten_early(void **stat
     contract_end(&c);
 }
 
+/* For as long as a request waits, the key is in use, though nothing comes of it. */
+static void a_key_must_not_be_forgotten_as_soon_as_a_request_has_waited_in_vain(void **state)
+{
+    contract c;
+    kp_lease lease, none;
+    kp_stats s;
+
+    (void)state;
+    begin(&c);
+    c.options.forget_key_after_ms = 1000;
+    c.options.budget.max_lent = 1;
+    open_short(&c);
+    contract_take(&c, kp_str("a"), &lease);
+    assert_int_equal(get_within(&c, "b", 15000, &none), KP_ETIMEDOUT);
+    assert_int_equal(get_within(&c, "c", 900, &none), KP_ETIMEDOUT);
+    assert_int_equal(c.events[KP_EVENT_KEEPER_LATE], 0);
+    assert_int_equal(kp_stats_read(c.pool, kp_str("b"), &s), 0);
+    kp_sim_pass_ms(c.sim, 200);
+    assert_int_equal(kp_stats_read(c.pool, kp_str("b"), &s), KP_ENOTFOUND);
+    contract_give(&c, &lease);
+    contract_end(&c);
+}
+
 static void two_that_expire_together_must_not_take_the_minimum_with_them(void **state)
 {
     contract c;
@@ -430,6 +453,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_unused_key_must_be_forgotten_with_its_minimum),
         cmocka_unit_test(an_unpinned_key_must_be_forgotten_with_its_minimum),
         cmocka_unit_test(a_key_in_use_without_a_clock_must_not_be_forgotten_early),
+        cmocka_unit_test(
+            a_key_must_not_be_forgotten_as_soon_as_a_request_has_waited_in_vain),
         cmocka_unit_test(two_that_expire_together_must_not_take_the_minimum_with_them),
         cmocka_unit_test(a_minimum_above_max_idle_must_not_be_made_over_and_over),
         cmocka_unit_test(the_minimum_must_be_made_in_one_turn_of_upkeep),

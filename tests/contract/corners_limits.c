@@ -309,11 +309,16 @@ static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
         { { .idle_ttl_ms = KP_NONE, .min_live = 2, .refill = KP_REFILL_EAGER }, 2 },
         { { .idle_ttl_ms = KP_NONE, .min_live = 2, .refill = KP_REFILL_EAGER,
             .respects_min = KP_KIND_NONE }, 0 },
-        { { .idle_ttl_ms = KP_NONE, .min_idle = 1, .idle_check = KP_CHECK_GET }, 1 },
+        { { .idle_ttl_ms = KP_NONE, .min_idle = 1, .idle_check = KP_CHECK_GET }, 0 },
         { { .max_age_ms = KP_NONE, .min_live = 1, .min_idle = 1 }, 0 },
         { { .excess_ttl_ms = KP_NONE, .excess_over = 1, .min_idle = 3 }, 1 },
         { { .excess_ttl_ms = KP_NONE, .min_live = 2, .excess_over = 1,
             .respects_min = KP_KIND_EXCESS, .refill = KP_REFILL_EAGER }, 2 },
+        /* on return: it is made, and has not come back */
+        { { .idle_ttl_ms = KP_NONE, .min_idle = 1, .idle_check = KP_CHECK_RETURN,
+            .refill = KP_REFILL_EAGER }, 1 },
+        { { .excess_ttl_ms = KP_NONE, .min_idle = 2, .excess_check = KP_CHECK_RETURN,
+            .refill = KP_REFILL_EAGER }, 2 },
     };
     (void)state;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
@@ -328,6 +333,84 @@ static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
         assert_true(stats(&c, "a").creates <= 3);
         contract_end(&c);
     }
+}
+
+/* Nobody asks for more, and utilization_pct does not either. */
+static void sharing_that_is_lowered_must_not_make_spare_ones(void **state)
+{
+    static const kp_limits one = { .sharing = 1, .refill = KP_REFILL_EAGER };
+    contract c;
+    kp_lease leases[2];
+    (void)state;
+    begin(&c);
+    c.options.limits.sharing = 2;
+    c.options.threads = KP_NONE;
+    open_short(&c);
+    contract_take_all(&c, kp_str("a"), leases, 2);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &one, NULL), 0);
+    (void)kp_keep(c.pool);
+    assert_int_equal(stats(&c, "a").creates, 1);
+    contract_give_all(&c, leases, 2);
+    contract_end(&c);
+}
+
+static void only_take(void *arg)
+{
+    contract *c = arg;
+    kp_lease lease;
+
+    if (kp_get(c->pool, kp_str("a"), KP_ASK(.within_ms = 1000, .flags = KP_DONT_CREATE),
+               &lease) == 0)
+        kp_release(&lease);
+}
+
+/* Nobody could ever borrow it. A request that may not create would find it too old, each time. */
+static void what_is_too_old_for_any_get_must_not_be_made_ahead(void **state)
+{
+    static const kp_limits ways[] = {
+        { .idle_ttl_ms = KP_NONE, .idle_check = KP_CHECK_GET },
+        { .max_age_ms = KP_NONE, .age_check = KP_CHECK_GET },
+        { .excess_ttl_ms = KP_NONE, .excess_check = KP_CHECK_GET, .excess_over = KP_NONE },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        contract c;
+        kp_lease lease;
+        begin(&c);
+        c.options.limits = ways[i];
+        c.options.limits.min_idle = 1;
+        c.options.limits.refill = KP_REFILL_EAGER;
+        open_short(&c);
+        contract_take(&c, kp_str("a"), &lease);
+        assert_true(kp_sim_spawn(c.sim, only_take, &c) > 0);
+        kp_sim_pass_ms(c.sim, 10);
+        kp_discard(&lease);
+        kp_sim_pass_ms(c.sim, 100);
+        assert_true(stats(&c, "a").creates <= 2);
+        kp_sim_join(c.sim, 0);
+        contract_end(&c);
+    }
+}
+
+/* Unlike the others, an age is looked at when the resource itself comes back. */
+static void one_that_is_not_the_one_that_comes_back_must_not_end_by_its_age_then(void **state)
+{
+    contract c;
+    kp_lease leases[2];
+    (void)state;
+    begin(&c);
+    c.options.limits = (kp_limits){ .max_age_ms = 10, .age_spread_pct = KP_NONE,
+                                    .age_check = KP_CHECK_RETURN, .idle_check = KP_CHECK_RETURN };
+    c.options.threads = KP_NONE;
+    open_short(&c);
+    contract_take(&c, kp_str("a"), &leases[0]);
+    kp_sim_pass_ms(c.sim, 5);
+    contract_take(&c, kp_str("a"), &leases[1]);
+    kp_release(&leases[0]);
+    kp_sim_pass_ms(c.sim, 6);
+    kp_release(&leases[1]);
+    assert_int_equal(stats(&c, "a").idle, 2);
+    contract_end(&c);
 }
 
 int main(int argc, char **argv)
@@ -345,8 +428,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_surplus_must_follow_what_limits_for_says_unless_it_is_said),
         cmocka_unit_test(a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock),
         cmocka_unit_test(a_ttl_of_nothing_must_let_the_keeper_sleep),
+        cmocka_unit_test(sharing_that_is_lowered_must_not_make_spare_ones),
+        cmocka_unit_test(one_that_is_not_the_one_that_comes_back_must_not_end_by_its_age_then),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_a_request_waits_for),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_is_kept_ready),
+        cmocka_unit_test(what_is_too_old_for_any_get_must_not_be_made_ahead),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);

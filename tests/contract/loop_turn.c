@@ -32,10 +32,64 @@ static void two_keys_must_not_take_the_only_place_from_each_other(void **state)
     stage_close(&s);
 }
 
+/* Both keys always have a request that waits, and none that waits as long as a creation takes. */
+static void what_was_made_for_a_request_that_has_gone_must_go_to_its_key(void **state)
+{
+    static const kp_line slowly[] = { { .takes_ms = 300, .times = KP_OFF }, { 0 } };
+    const kp_script slow = { .create = slowly };
+    const kp_options plan = { .limits = { .max_live = 2 },
+                              .budget = { .max_live = 1, .across = KP_ACROSS_ARRIVAL } };
+    struct stage s;
+    struct ask a, b;
+
+    (void)state;
+    stage_open_alone(&s, &slow, &plan);
+    stage_start(&s, &a, "a", 200);
+    stage_start(&s, &b, "b", 250);
+    stage_pass(&s, 250);
+    assert_int_equal(a.status, KP_ETIMEDOUT);
+    assert_int_equal(b.status, KP_ETIMEDOUT);
+    stage_start(&s, &b, "b", 200);
+    stage_start(&s, &a, "a", 200);
+    stage_pass(&s, 50);
+    assert_int_equal(a.status, 0);
+    assert_int_equal(b.status, 1);
+    kp_release(&a.lease);
+    stage_pass(&s, 300);
+    assert_int_equal(b.status, KP_ETIMEDOUT);
+    assert_int_equal(stage_stats(&s).evicted, 1); /* it had been lent */
+    assert_int_equal(stage_stats(&s).idle, 1);
+    stage_close(&s);
+}
+
+/* It may not be idle for a moment: if it did not go to the next request, it was made in vain. */
+static void even_if_its_key_keeps_nothing(void **state)
+{
+    static const kp_line slowly[] = { { .takes_ms = 300, .times = KP_OFF }, { 0 } };
+    const kp_script slow = { .create = slowly };
+    const kp_options plan = { .limits = { .max_live = 1, .idle_ttl_ms = KP_NONE } };
+    struct stage s;
+    struct ask a;
+
+    (void)state;
+    stage_open_alone(&s, &slow, &plan);
+    stage_start(&s, &a, "a", 200);
+    stage_pass(&s, 200);
+    assert_int_equal(a.status, KP_ETIMEDOUT);
+    stage_start(&s, &a, "a", 200);
+    stage_pass(&s, 100);
+    assert_int_equal(a.status, 0);
+    assert_int_equal(stage_stats(&s).creates, 1);
+    kp_release(&a.lease);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_keys_must_not_take_the_only_place_from_each_other),
+        cmocka_unit_test(what_was_made_for_a_request_that_has_gone_must_go_to_its_key),
+        cmocka_unit_test(even_if_its_key_keeps_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

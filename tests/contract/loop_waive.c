@@ -118,6 +118,39 @@ static void requests_that_keep_timing_out_must_not_evict_one_each(void **state)
     stage_close(&s);
 }
 
+/* The first destroy takes a second, in which the limit is lowered by as much as is being destroyed;
+ * so nothing else goes. Who would take that place over has to make room in the smaller budget. */
+static void what_was_left_behind_must_not_be_taken_over_beyond_a_smaller_budget(void **state)
+{
+    kp_options plan = { .limits = { .max_live = 4, .group = { 1 } } };
+    struct stage s;
+    struct ask b;
+
+    (void)state;
+    for (int group = 0; group < 2; group++) {
+        kp_budget smaller = { 0 };
+        int64_t *most = group ? &smaller.group_max_live[0] : &smaller.max_live;
+        *most = 3;
+        plan.budget = smaller;
+        *most = 2;
+        stage_open_alone(&s, &slow, &plan);
+        fill(&s, 3);
+        stage_start(&s, &b, "b", 10);
+        stage_pass(&s, 11);
+        assert_int_equal(b.status, KP_ETIMEDOUT);
+        assert_int_equal(kp_budget_set(s.pool, &smaller, NULL), 0);
+        assert_int_equal(stage_stats(&s).idle, 2);
+        assert_int_equal(stage_stats(&s).closing, 1);
+        stage_start(&s, &b, "b", 5000);
+        stage_pass(&s, 1000);
+        assert_int_equal(b.status, 0);
+        assert_int_equal(stage_stats(&s).live, 2);
+        kp_release(&b.lease);
+        stage_pass(&s, 1);
+        stage_close(&s);
+    }
+}
+
 /* ---- real threads ---------------------------------------------------------------------------- */
 
 static struct {
@@ -198,6 +231,7 @@ int main(void)
         cmocka_unit_test(what_was_promised_to_a_request_that_goes_must_be_free_at_once),
         cmocka_unit_test(the_end_of_a_victim_must_not_be_cancelled_with_its_request),
         cmocka_unit_test(requests_that_keep_timing_out_must_not_evict_one_each),
+        cmocka_unit_test(what_was_left_behind_must_not_be_taken_over_beyond_a_smaller_budget),
         cmocka_unit_test(a_thread_must_wait_for_what_a_loops_request_left_behind),
     };
 

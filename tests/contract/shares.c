@@ -79,6 +79,63 @@ static void a_budget_that_is_short_must_be_shared_by_weight(void **state)
     contract_end(&c);
 }
 
+/* Borrows for 10 ms at a time; the longest wait for a lease since the other came back. */
+struct regular {
+    contract *c;
+    const char *key;
+    int64_t from_ms, to_ms, longest_ms;
+};
+
+enum { BACK_MS = 8000 };
+
+static void two_hundred_to_one(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)ctx;
+    limits->weight = key.size == 5 && memcmp(key.data, "light", 5) == 0 ? 1 : 200;
+}
+
+static void borrow(void *arg)
+{
+    struct regular *r = arg;
+    kp_lease lease;
+
+    if (r->from_ms) kp_sim_pass_ms(r->c->sim, r->from_ms);
+    for (int64_t now; (now = kp_sim_now_ms(r->c->sim)) < r->to_ms;) {
+        int rc = get_within(r->c, r->key, KP_SECONDS(60), &lease);
+        int64_t waited = kp_sim_now_ms(r->c->sim) - now;
+        if (rc != 0) contract_broken(r->c, "%s: %s", r->key, kp_strerror(rc));
+        if (now + waited > BACK_MS && waited > r->longest_ms) r->longest_ms = waited;
+        kp_sim_pass_ms(r->c->sim, 10);
+        kp_release(&lease);
+    }
+}
+
+/* A light key has competed before, and one of two heavy ones has paused. When it comes back, it may
+ * be behind by as much as it could hold, but not by what the light one would hold. */
+static void a_heavy_key_that_comes_back_must_not_take_all_for_long(void **state)
+{
+    contract c;
+    struct regular stays[3], leaves[3], back[3], light = { &c, "light", 20, 30, 0 };
+
+    (void)state;
+    begin(&c);
+    c.options.limits_for = two_hundred_to_one;
+    c.options.budget.max_lent = 2;
+    contract_open(&c);
+    for (int i = 0; i < 3; i++) {
+        stays[i] = (struct regular){ &c, "stays", 0, BACK_MS + 2000, 0 };
+        leaves[i] = (struct regular){ &c, "back", 0, 200, 0 };
+        back[i] = (struct regular){ &c, "back", BACK_MS, BACK_MS + 2000, 0 };
+        assert_true(kp_sim_spawn(c.sim, borrow, &stays[i]) > 0);
+        assert_true(kp_sim_spawn(c.sim, borrow, &leaves[i]) > 0);
+        assert_true(kp_sim_spawn(c.sim, borrow, &back[i]) > 0);
+    }
+    assert_true(kp_sim_spawn(c.sim, borrow, &light) > 0);
+    kp_sim_join(c.sim, 0);
+    for (int i = 0; i < 3; i++) assert_true(stays[i].longest_ms < 300);
+    contract_end(&c);
+}
+
 static void with_arrival_order_weights_must_not_matter(void **state)
 {
     contract c;
@@ -194,6 +251,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_below_its_floor_must_come_before_who_came_first),
         cmocka_unit_test(a_budget_that_is_short_must_be_shared_by_weight),
+        cmocka_unit_test(a_heavy_key_that_comes_back_must_not_take_all_for_long),
         cmocka_unit_test(with_arrival_order_weights_must_not_matter),
         cmocka_unit_test(keys_of_a_group_must_share_its_limit_and_others_must_not_feel_it),
         cmocka_unit_test(a_queue_that_stays_slow_must_refuse_those_who_waited_too_long),

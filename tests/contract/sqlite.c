@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * The SQLite adapter on real files: keys and roles, what is opened and how, and the message if it
- * cannot be opened. sqlite_give_back.c has what happens afterwards.
+ * cannot be opened. sqlite_limits.c has how many there may be, sqlite_give_back.c what happens
+ * afterwards.
  */
 #include "sqlite_stage.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* ---- keys and roles -------------------------------------------------------------------------- */
@@ -162,16 +164,18 @@ static void a_reader_of_a_missing_file_must_say_so_until_its_writer_made_it(void
 static void a_reader_of_an_impossible_file_must_not_be_sent_to_its_writer(void **state)
 {
     struct stage *s = *state;
-    char file[sizeof s->file + 8];
+    char file[sizeof s->file + 16];
     kp_lease lease;
 
-    stage_open(s, (kp_sqlite_options){ 0 });
+    stage_open(s, (kp_sqlite_options){ .open_flags = SQLITE_OPEN_URI });
     make_table(s);
-    (void)snprintf(file, sizeof file, "%s/b.db", s->file);
-    assert_int_equal(try_get(s, file, KP_SQLITE_READER, &lease), KP_ECREATE);
-    assert_int_equal(s->why.vendor_code & 0xff, SQLITE_CANTOPEN);
-    assert_null(strstr(s->why.text, "does not exist yet"));
-    assert_non_null(strstr(s->why.text, "(14), Not a directory: reader of "));
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(file, sizeof file, "%s%s/b.db", i ? "file:" : "", s->file);
+        assert_int_equal(try_get(s, file, KP_SQLITE_READER, &lease), KP_ECREATE);
+        assert_int_equal(s->why.vendor_code & 0xff, SQLITE_CANTOPEN);
+        assert_null(strstr(s->why.text, "does not exist yet"));
+        assert_non_null(strstr(s->why.text, "(14), Not a directory: reader of "));
+    }
     stage_close(s);
 }
 
@@ -190,6 +194,21 @@ static void a_file_that_is_no_database_must_be_refused_with_sqlites_reason(void 
     assert_int_equal(s->why.vendor_code, SQLITE_NOTADB);
     assert_non_null(strstr(s->why.text, "file is not a database"));
     assert_int_equal(try_get(s, s->file, KP_SQLITE_WRITER, &lease), KP_EREFUSED);
+    stage_close(s);
+}
+
+/* To open one to read would wait for somebody who writes, past every deadline. */
+static void a_pipe_must_not_be_waited_for(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+
+    assert_int_equal(mkfifo(s->file, 0600), 0);
+    stage_open(s, (kp_sqlite_options){ 0 });
+    assert_int_equal(try_get(s, s->file, KP_SQLITE_READER, &lease), KP_ECREATE);
+    assert_int_equal(s->why.vendor_code, SQLITE_CANTOPEN);
+    assert_non_null(strstr(s->why.text, "(14), it is a pipe: reader of "));
+    assert_int_equal(try_get(s, s->file, KP_SQLITE_WRITER, &lease), KP_ECREATE);
     stage_close(s);
 }
 
@@ -375,34 +394,6 @@ static void a_pool_that_is_filled_by_hand_must_be_open_to_more_options(void **st
     assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
 }
 
-/* One reader fewer than the pool's own limits say; the writer stays alone whatever is said here. */
-static void frugal(kp_key key, kp_limits *limits, void *ctx)
-{
-    limits->max_live = 2;
-    kp_sqlite_limits_for(key, limits, ctx);
-}
-
-static void limits_of_ones_own_must_go_together_with_the_adapters(void **state)
-{
-    struct stage *s = *state;
-    kp_options more = { .why = &s->why, .limits_for = frugal };
-    kp_lease writer, a, b, c;
-
-    assert_int_equal(kp_sqlite_open(NULL, &more, &s->pool), 0);
-    make_table(s);
-    writer = get(s, KP_SQLITE_WRITER);
-    a = get(s, KP_SQLITE_READER);
-    b = get(s, KP_SQLITE_READER);
-    assert_int_equal(kp_try_get(s->pool, KP_SQLITE_KEY(s->file, KP_SQLITE_READER), &c), KP_EAGAIN);
-    assert_int_equal(kp_try_get(s->pool, KP_SQLITE_KEY(s->file, KP_SQLITE_WRITER), &c), KP_EAGAIN);
-    assert_int_equal(stats(s, KP_SQLITE_READER).live, 2);
-    assert_int_equal(stats(s, KP_SQLITE_WRITER).live, 1);
-    kp_release(&a);
-    kp_release(&b);
-    kp_release(&writer);
-    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
-}
-
 /* ---- fork ------------------------------------------------------------------------------------ */
 
 /* A number of its own for each thing that goes wrong. It leaves without destructors. */
@@ -479,6 +470,7 @@ int main(void)
         TEST(a_reader_of_a_missing_file_must_say_so_until_its_writer_made_it),
         TEST(a_reader_of_an_impossible_file_must_not_be_sent_to_its_writer),
         TEST(a_file_that_is_no_database_must_be_refused_with_sqlites_reason),
+        TEST(a_pipe_must_not_be_waited_for),
         TEST(an_error_must_name_the_file_and_carry_sqlites_extended_code),
         TEST(a_key_without_file_or_role_must_be_refused),
         TEST(the_writer_must_set_wal_and_a_reader_must_not_write),
@@ -488,7 +480,6 @@ int main(void)
         TEST(a_lock_of_another_process_must_be_busy_when_the_timeout_is_over),
         TEST(impossible_options_must_be_refused_by_name),
         TEST(a_pool_that_is_filled_by_hand_must_be_open_to_more_options),
-        TEST(limits_of_ones_own_must_go_together_with_the_adapters),
         TEST(a_child_must_not_open_what_was_open_at_the_fork),
     };
 

@@ -61,8 +61,8 @@ static inline void child_fail(int line, const char *what)
     _exit(1);
 }
 
-/* Fork; the child runs fn and ends. */
-static inline pid_t child_start(void (*fn)(void *arg), void *arg)
+/* Fork; 0 in the child, which has to end by _exit. */
+static inline pid_t child_fork(void)
 {
     pid_t pid;
 
@@ -70,12 +70,20 @@ static inline pid_t child_start(void (*fn)(void *arg), void *arg)
     if (pipe(child_pipe) != 0) abort();
     fflush(NULL);
     pid = fork();
+    if (pid == 0) alarm(CHILD_SECONDS);
+    else close(child_pipe[1]);
+    return pid;
+}
+
+/* Fork; the child runs fn and ends. */
+static inline pid_t child_start(void (*fn)(void *arg), void *arg)
+{
+    pid_t pid = child_fork();
+
     if (pid == 0) {
-        alarm(CHILD_SECONDS);
         fn(arg);
         _exit(0);
     }
-    close(child_pipe[1]);
     return pid;
 }
 

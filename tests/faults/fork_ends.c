@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * fork, continued: what ends in the child but not in the parent; driver.abandon; jobs that are
- * answered in the wrong process.
+ * answered in the wrong process; calls within which a child may be forked.
  */
 #include <sys/mman.h>
 
@@ -221,6 +221,67 @@ static void a_job_of_before_must_be_answered_by_the_parent_only(void **state)
     assert_int_equal(told.count, 0);
 }
 
+/* ---- forked within a call -------------------------------------------------------------------- */
+
+static pid_t kid; /* -1: not forked yet */
+
+static void fork_once(void *arg)
+{
+    (void)arg;
+    if (kid < 0) kid = child_fork();
+}
+
+/* The child is in its first attempt of two. */
+static int fork_in_use(kp_lease *lease, void *arg)
+{
+    fork_once(arg);
+    return ((struct thing *)lease->resource)->made_in == getpid() ? 0 : -1;
+}
+
+static void use_and_fork(kp_pool *pool)
+{
+    const kp_plan plan = { .schedule = { .times = 1, .first_ms = 1 }, .retry_if = kp_retry_any };
+    int status = kp_use(pool, kp_str("k"), &plan, fork_in_use, NULL);
+
+    if (kid == 0) MUST(status == 0 && all_created == 2 && all_abandoned == 1);
+    assert_int_equal(status, 0);
+}
+
+static void close_and_fork(kp_pool *pool)
+{
+    kp_scope scope = { { 0 } };
+    kp_lease lease;
+
+    assert_int_equal(kp_scope_get(&scope, pool, kp_str("k"), NULL, &lease), 0);
+    assert_int_equal(kp_scope_defer(&scope, fork_once, NULL), 0);
+    kp_scope_close(&scope);
+}
+
+/* docs/PROCESS.md: from these functions a child may return. */
+static void a_child_that_was_forked_by_a_use_or_a_finalizer_may_come_out_of_it(void **state)
+{
+    kp_pool *pool = pool_of_things((kp_options){ .threads = KP_NONE });
+
+    (void)state;
+    stock(pool, "k", 1);
+    for (int i = 0; i < 2; i++) {
+        kid = -1;
+        if (i == 0) use_and_fork(pool);
+        else close_and_fork(pool);
+        if (kid == 0) {
+            MUST(use_it_all(pool, "k") == 0);
+            MUST(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)) == 0);
+            MUST(told.count == 0 && all_abandoned == 1 && things[0].destroyed == 0);
+            _exit(0);
+        }
+        const char *wrong = child_end(kid);
+        if (wrong) fail_msg("%s", wrong);
+    }
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
+    assert_int_equal(told.count + all_abandoned, 0);
+    assert_int_equal(all_created, 1);
+}
+
 #define T(test) cmocka_unit_test_setup(test, things_begin)
 
 int main(void)
@@ -232,6 +293,7 @@ int main(void)
         T(an_abandon_that_fails_must_be_told_and_must_not_stop_the_others),
         T(a_child_must_not_draw_the_random_numbers_of_its_parent),
         T(a_job_of_before_must_be_answered_by_the_parent_only),
+        T(a_child_that_was_forked_by_a_use_or_a_finalizer_may_come_out_of_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,6 +41,8 @@ static int64_t pick(uint64_t *state, const int64_t *from, size_t n)
     pick(state, (const int64_t[]){ __VA_ARGS__ },                                                  \
          sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))
 
+#define TIME_MOST (INT64_MAX / 2000000) /* that an option may have, in ms */
+
 /* Each with a chance of its own; zero is "not said". `live`: what max_live is or will be. */
 static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
 {
@@ -49,14 +51,14 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
 #define MAYBE(bit) if (said >> (bit)&1)
     MAYBE(0) l->max_live = live;
     MAYBE(1) l->min_live = PICK(s, KP_NONE, 1, 2);
-    MAYBE(2) l->max_lent = PICK(s, 1, 2, 3, KP_UNLIMITED);
+    MAYBE(2) l->max_lent = PICK(s, KP_NONE, 1, 1, 2, 2, 3, 3, KP_UNLIMITED);
     MAYBE(3) l->max_idle = PICK(s, KP_NONE, 1, 2, KP_UNLIMITED);
     MAYBE(4) l->max_creating = PICK(s, 1, 2, 3, KP_UNLIMITED);
     MAYBE(5) l->max_waiting = PICK(s, KP_NONE, 1, 3, 5, 8, KP_UNLIMITED, KP_UNLIMITED);
-    MAYBE(6) l->idle_ttl_ms = PICK(s, 1, 40, 700, KP_OFF);
-    MAYBE(7) l->max_age_ms = PICK(s, 30, 900, KP_OFF);
-    MAYBE(8) l->excess_ttl_ms = PICK(s, 10, 300);
-    MAYBE(9) l->age_spread_pct = PICK(s, KP_NONE, 50);
+    MAYBE(6) l->idle_ttl_ms = PICK(s, KP_NONE, 1, 40, 700, TIME_MOST, KP_OFF);
+    MAYBE(7) l->max_age_ms = PICK(s, KP_NONE, 30, 30, 900, 900, TIME_MOST, KP_OFF);
+    MAYBE(8) l->excess_ttl_ms = PICK(s, KP_NONE, 10, 10, 300, 300, KP_OFF);
+    MAYBE(9) l->age_spread_pct = PICK(s, KP_NONE, 50, 100);
     MAYBE(10) l->idle_order = (int32_t)PICK(s, KP_LIFO, KP_FIFO);
     MAYBE(11) l->wait_order = (int32_t)PICK(s, KP_LIFO, KP_FIFO);
     MAYBE(12) l->refill = (int32_t)PICK(s, KP_REFILL_LAZY, KP_REFILL_EAGER);
@@ -67,14 +69,14 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(17) l->on_create_failure = (int32_t)PICK(s, KP_FAIL_REQUEST, KP_FAIL_RETRY);
     MAYBE(18) l->weight = PICK(s, 1, 2, 3);
     MAYBE(19) l->floor = PICK(s, KP_NONE, 1);
-    MAYBE(20) l->respects_min = (int32_t)PICK(s, 1, 2, 4, 7, 8);
+    MAYBE(20) l->respects_min = (int32_t)PICK(s, KP_NONE, 1, 2, 4, 7, 8);
     MAYBE(21) l->min_idle = PICK(s, KP_NONE, 1);
     MAYBE(22) l->prefill = (int32_t)PICK(s, KP_PREFILL_NONE, KP_PREFILL_FIRST_GET);
     MAYBE(23) l->utilization_pct = PICK(s, 50, 100);
     MAYBE(24) l->cache_failure_ms = PICK(s, KP_NONE, KP_NONE, 30, KP_ONCE, KP_OFF);
     MAYBE(25) l->breaker_failures = PICK(s, 1, 2, KP_OFF, KP_OFF);
     MAYBE(26) l->breaker_open_ms = PICK(s, 10, 1000, KP_OFF);
-    MAYBE(27) l->breaker_counts = (int32_t)PICK(s, 1, 2, 3);
+    MAYBE(27) l->breaker_counts = (int32_t)PICK(s, KP_NONE, 1, 1, 2, 2, 3, 3);
     MAYBE(28) l->reserve = PICK(s, KP_NONE, 1);
     MAYBE(29) l->reserve_after_ms = PICK(s, KP_NONE, 5, KP_OFF);
     MAYBE(30) l->shed_target_ms = PICK(s, 1, 10, KP_OFF, KP_OFF);
@@ -89,6 +91,13 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(35) l->renew_ahead_ms = PICK(s, 10, 100, KP_OFF);
     MAYBE(36) l->surplus = PICK(s, KP_NONE, 1, 2);
     MAYBE(37) l->revoke_after_ms = PICK(s, 1, 1, 3, 20, KP_OFF);
+    MAYBE(40) MAYBE(41) l->idle_check = (int32_t)PICK(s, KP_NONE, 1, 2, 3, 4, 5, 6, 7);
+    MAYBE(42) MAYBE(43) l->excess_check = (int32_t)PICK(s, KP_NONE, 1, 2, 3, 4, 5, 6, 7);
+    MAYBE(44) MAYBE(45) l->age_check = (int32_t)PICK(s, KP_NONE, 1, 2, 3, 4, 5, 6, 7);
+    MAYBE(46) MAYBE(47) l->excess_over = PICK(s, KP_NONE, 1, 2, 3, KP_UNLIMITED);
+    MAYBE(50) MAYBE(51) l->create_timeout_ms = PICK(s, 1, 7, 50, TIME_MOST, KP_OFF);
+    MAYBE(52) MAYBE(53) l->validate_timeout_ms = PICK(s, 1, 7, 50, TIME_MOST, KP_OFF);
+    MAYBE(48) MAYBE(49) l->retry_max_ms = PICK(s, KP_NONE, 1, 15, 200, TIME_MOST, KP_OFF);
 #undef MAYBE
     if (l->fail_fast == 1 && draw_below(s, 8)) {
         l->retry_first_ms = PICK(s, 1, 20);
@@ -118,6 +127,24 @@ static void budget_draw(const struct setup *setup, uint64_t *s, kp_budget *b)
     if (setup->options.limits.sharing > 1) b->evict_other_keys = 0;
 }
 
+/* Circuits that open, and close again. */
+static void trouble_draw(struct setup *setup, uint64_t *s)
+{
+    kp_options *o = &setup->options;
+
+    o->limits.breaker_failures = 1;
+    o->limits.breaker_open_ms = PICK(s, 1, 10);
+    o->limits.breaker_probes = PICK(s, 1, 1, 2);
+    o->limits.breaker_rate_pct = PICK(s, KP_OFF, 40);
+    o->limits.breaker_calls = PICK(s, 2, 4);
+    if (o->limits.breaker_rate_pct == 40) o->limits.breaker_failures = PICK(s, 1, 3, KP_OFF);
+    o->limits.retry_first_ms = KP_NONE;
+    o->budget.max_live = 2;
+    o->budget.evict_other_keys = 0;
+    setup->keys = 2;
+    setup->bad_pct = 40;
+}
+
 void setup_draw(uint64_t seed, struct setup *setup)
 {
     uint64_t s = seed;
@@ -130,6 +157,9 @@ void setup_draw(uint64_t seed, struct setup *setup)
     if (!o->limits.max_live) o->limits.max_live = 2 + (int64_t)draw_below(&s, 3);
     if (draw_below(&s, 3) == 0) o->limits.sharing = 2 + (int64_t)draw_below(&s, 2);
     if (draw_below(&s, 3) == 0) o->limits.validate_on = 1 + (int32_t)draw_below(&s, 3);
+    /* testing the others first is not in the model */
+    o->limits.on_gone = o->limits.validate_on ? PICK(&s, KP_GONE_REPLACE, KP_OFF, KP_OFF)
+                                              : PICK(&s, 0, KP_GONE_REPLACE, KP_OFF, KP_OFF);
     if (draw_below(&s, 2) == 0) o->budget.max_live = 2 + (int64_t)draw_below(&s, 4);
     if (draw_below(&s, 3) == 0) o->budget.max_lent = 1 + (int64_t)draw_below(&s, 4);
     if (draw_below(&s, 4) == 0) o->budget.max_idle = 1 + (int64_t)draw_below(&s, 3);
@@ -142,19 +172,7 @@ void setup_draw(uint64_t seed, struct setup *setup)
     if (draw_below(&s, 8) == 0) o->budget.max_keys = 1 + (int64_t)draw_below(&s, 2);
     if (draw_below(&s, 3) == 0) o->budget.evict_other_keys = KP_OFF;
     if (draw_below(&s, 3) == 0) o->budget.across = KP_ACROSS_ARRIVAL;
-    if (draw_below(&s, 8) == 0) { /* trouble: circuits that open, and close again */
-        o->limits.breaker_failures = 1;
-        o->limits.breaker_open_ms = PICK(&s, 1, 10);
-        o->limits.breaker_probes = PICK(&s, 1, 1, 2);
-        o->limits.breaker_rate_pct = PICK(&s, KP_OFF, 40);
-        o->limits.breaker_calls = PICK(&s, 2, 4);
-        if (o->limits.breaker_rate_pct == 40) o->limits.breaker_failures = PICK(&s, 1, 3, KP_OFF);
-        o->limits.retry_first_ms = KP_NONE;
-        o->budget.max_live = 2;
-        o->budget.evict_other_keys = 0;
-        setup->keys = 2;
-        setup->bad_pct = 40;
-    }
+    if (draw_below(&s, 8) == 0) trouble_draw(setup, &s);
     for (int i = 0; i < OPS; i++) setup->weight[i] = (uint32_t)PICK(&s, 0, 1, 2, 6);
     setup->weight[OP_BUDGET] = (uint32_t)PICK(&s, 0, 0, 0, 1, 2);
     setup->weight[OP_DROP] = (uint32_t)PICK(&s, 0, 0, 1);
@@ -165,8 +183,9 @@ void setup_draw(uint64_t seed, struct setup *setup)
     if (o->limits.sharing > 1) o->budget.evict_other_keys = KP_OFF; /* nor is draining */
     if (o->limits.sharing > 1) o->limits.revoke_after_ms = 0;
     o->forget_key_after_ms = PICK(&s, 0, KP_NONE, 50, 2000, KP_OFF);
-    o->leak_after_ms = PICK(&s, 0, 0, 100);
-    o->deadline_ms = PICK(&s, 0, 200);
+    o->leak_after_ms = PICK(&s, 0, 0, 100); /* off, not all leases need the clock: held_ns */
+    o->deadline_ms = PICK(&s, 0, 200, TIME_MOST);
+    o->hits = (int32_t)PICK(&s, 0, 0, KP_HITS_PORTABLE, KP_HITS_LOCKED);
     setup->weight[OP_GET] += 12;
     setup->weight[OP_RELEASE] += 18;
     setup->weight[OP_GO_ON] += 8;
@@ -176,6 +195,9 @@ void setup_draw(uint64_t seed, struct setup *setup)
     setup->weight[OP_START] = setup->on_loop ? 10 : 0;
     setup->weight[OP_DISPATCH] = setup->on_loop ? 6 + setup->weight[OP_GO_ON] : 0;
     setup->weight[OP_CANCEL] = setup->on_loop ? (uint32_t)PICK(&s, 0, 1, 3) : 0;
+    setup->seldom = draw_below(&s, 3) == 0;
+    setup->close_mode = (kp_close_mode)PICK(&s, KP_CLOSE_NOW, KP_CLOSE_WAIT, KP_CLOSE_DRAIN);
+    if (o->limits.sharing > 1) setup->close_mode = KP_CLOSE_NOW; /* nor is revoking */
     if (!setup->bad_pct) setup->bad_pct = (uint32_t)PICK(&s, 0, 0, 10, 40);
     setup->pending_pct = (uint32_t)PICK(&s, 0, 0, 20, 70);
 }
@@ -192,14 +214,19 @@ void op_draw(const struct setup *setup, uint64_t *s, struct op *op)
     op->which = (uint32_t)draw(s);
     op->fate = draw(s);
     if (op->kind == OP_GET || op->kind == OP_START) {
-        op->ms = PICK(s, KP_NONE, 0, 0, 5, 100, KP_OFF);
+        op->ms = PICK(s, KP_NONE, 0, 0, 5, 100, KP_OFF, INT64_MAX);
         op->flags = (uint32_t)PICK(s, 0, 0, 0, 0, 0, 0, KP_DONT_WAIT, KP_DONT_CREATE, KP_FRESH);
         if (op->flags & KP_DONT_WAIT) op->ms = KP_NONE;
     }
-    if (op->kind == OP_ROTATE) op->ms = PICK(s, 0, KP_NONE, 5, 50, 50, 400, 1100, KP_OFF);
+    if (op->kind == OP_ROTATE)
+        op->ms = PICK(s, 0, KP_NONE, 5, 50, 50, 400, 1100, KP_OFF, INT64_MAX);
     if (op->kind == OP_PASS) op->ms = PICK(s, 0, 1, 3, 20, 60, 400, 1100, 70000);
-    if (op->kind == OP_LIMITS || op->kind == OP_LIMITS_ALL)
+    if (op->kind == OP_LIMITS || op->kind == OP_LIMITS_ALL) {
         limits_draw(s, &op->limits, 1 + (int64_t)draw_below(s, 4));
+        if (draw_below(s, 4) == 0) op->limits.validate_on = (int32_t)PICK(s, KP_NONE, 1, 2, 3);
+        op->limits.on_gone = PICK(s, 0, 0, 0, KP_GONE_REPLACE, KP_OFF);
+        if (setup->options.limits.sharing > 1) op->limits.sharing = PICK(s, 0, 0, 1, 2, 3);
+    }
     if (op->kind == OP_BUDGET) budget_draw(setup, s, &op->budget);
     if (op->kind == OP_EVICT) op->ms = PICK(s, 0, KP_NONE, 1, 2);
 }
@@ -238,7 +265,8 @@ static void print_limits(const kp_limits *l)
     P(breaker_open_ms), P(breaker_counts), P(reserve), P(reserve_after_ms), P(shed_target_ms);
     P(shed_interval_ms), P(fail_fast), P(max_uses), P(renew_ahead_ms), P(surplus), P(refuse_late);
     P(breaker_rate_pct), P(breaker_window_ms), P(breaker_calls), P(breaker_probes);
-    P(revoke_after_ms);
+    P(revoke_after_ms), P(idle_check), P(excess_check), P(age_check), P(excess_over);
+    P(retry_max_ms), P(create_timeout_ms), P(validate_timeout_ms), P(on_gone);
 #undef P
     printf("\n");
 }
@@ -262,6 +290,8 @@ static void print_setup(const struct setup *setup)
     print_number("forget_key_after_ms", o->forget_key_after_ms);
     print_number("leak_after_ms", o->leak_after_ms);
     print_number("deadline_ms", o->deadline_ms);
+    print_number("hits", o->hits);
+    print_number("close", setup->close_mode);
     print_number("on an event loop", setup->on_loop);
     print_number("driver.reset", setup->seed % 3 == 0);
     print_number("driver.is_clean", setup->seed % 6 == 0);
@@ -384,7 +414,8 @@ int main(int argc, char **argv)
     int idle = 0;
 #define X(field, sentence)                                                                         \
     if (done >= 100000 && play_totals.field == 0 && strcmp(#field, "closing") != 0 &&              \
-        strcmp(#field, "testing") != 0) /* its pools validate for requests only */                 \
+        strcmp(#field, "testing") != 0 /* its pools validate for requests only */ &&               \
+        (done >= 1000000 || strcmp(#field, "revoked") != 0)) /* few, when a play ends */           \
         idle += printf("the counter " #field " never moved: it was not compared\n");
     KP_STATS_MAP(X)
 #undef X

@@ -181,24 +181,32 @@ static int ready_slot(struct model *m, int key)
             if (m->slot[i].state == M_LENT && m->slot[i].key == key && m->slot[i].open &&
                 (found == NOBODY || m->slot[i].open > m->slot[found].open))
                 found = i;
-        if (found == NOBODY || !m_is_too_old(m, &m->slot[found])) break;
+        if (found == NOBODY || !m_is_too_old(m, &m->slot[found], KP_CHECK_GET)) break;
         m_doom(m, found, R_EXPIRED); /* its borrowers keep it until they return it */
     }
     while (found == NOBODY && m_count(m, key, M_IDLE) > 0) {
         found = m->key[key].rules.idle_lifo ? m_newest_idle(m, key) : m_oldest_idle(m, key);
-        bool new = m->slot[found].due_to_key && !m->slot[found].old;
-        if ((new || m->now < m_expires_at(m, found)) && !m_spent(m, &m->slot[found])) break;
+        bool young = (m->slot[found].due_to_key && !m->slot[found].old) ||
+                     m->now < m_expires_at(m, found, KP_CHECK_GET);
+        if (young && !m_spent(m, &m->slot[found])) break;
         m_close(m, found, R_EXPIRED);
         found = NOBODY;
     }
     return found;
 }
 
+bool m_seat_left(const struct model *m, const struct model_slot *s)
+{
+    int n = m_borrowers(s);
+
+    return n < s->seats && n < m->key[s->key].rules.sharing && !m_spent(m, s);
+}
+
 void m_open_seats(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];
 
-    if (!s->open && m_borrowers(s) < s->seats && !m_spent(m, s)) s->open = ++m->opens;
+    if (!s->open && m_seat_left(m, s)) s->open = ++m->opens;
 }
 
 int m_take_seat(struct model *m, int slot)
@@ -212,7 +220,7 @@ int m_take_seat(struct model *m, int slot)
     s->state = M_LENT;
     s->lends++;
     s->seat[seat] = (struct model_seat){ .lent = true, .since = m->now };
-    if (m_borrowers(s) == s->seats || m_spent(m, s)) s->open = 0;
+    if (!m_seat_left(m, s)) s->open = 0;
     m_open_seats(m, slot);
     m_file_slot(m, slot);
     if (rules->min_idle > 0 || rules->utilization_pct < 100) m_want_more(m, s->key);

@@ -17,8 +17,8 @@
  *
  * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
  * drain because their room is owed to another key, key types, limits_for, tests by the keeper
- * (KP_CHECK_KEEPER) and doubts (KP_EGONE), waiting for warm keys, pools of threads or of a loop,
- * and closing in other ways than at once.
+ * (KP_CHECK_KEEPER) and doubts (KP_GONE_TEST), waiting for warm keys, pools of threads or of a
+ * loop, driver.cancel, and calls that wait: for leases to end, or for a key to go.
  */
 #ifndef TESTS_MODEL_MODEL_H
 #define TESTS_MODEL_MODEL_H
@@ -40,11 +40,14 @@ struct model_rules {
     uint64_t renew_ahead;          /* 0: off */
     int64_t breaker_rate, breaker_calls, breaker_probes;
     uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max, cache_failure;
-    uint64_t breaker_open, breaker_window, reserve_after, shed_target, shed_interval, revoke_after;
+    uint64_t create_timeout, validate_timeout, breaker_open, breaker_window, reserve_after;
+    uint64_t shed_target, shed_interval, revoke_after;
     bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once, fail_fast;
-    bool refuse_late;
+    bool refuse_late, spares_others; /* KP_EGONE is a failure like any other */
     uint32_t validate_on, respects_min, breaker_counts;
-    int64_t said_waiting; /* max_waiting, if it was given; if not, it follows max_live */
+    uint32_t idle_check, excess_check, age_check;
+    /* max_waiting and excess_over, if given; if not (-1), they follow max_live and min_live */
+    int64_t said_waiting, said_over, excess_over;
 };
 
 /* REVOKED: taken from its borrower, who has not given it back yet; RECLAIMED: given back now. */
@@ -80,12 +83,14 @@ struct model_slot {
     bool doomed, owes_lent; /* owes_lent: max_lent counts its lease until it is destroyed */
     bool then_validate;     /* J_RESET: validate afterwards */
     bool old, ageing;       /* made before the last kp_rotate; to be replaced */
-    bool due_to_key;        /* idle, and made for a request: its key has its turn now */
+    bool due_to_key;        /* being made for a request, or just made: its key has its turn */
     bool renews;            /* it is made to replace another */
     uint64_t epoch;         /* in which its creation began */
+    int64_t attempt, left_ms;       /* what its creation or check is told */
+    uint64_t until;                 /* when that has taken as long as it may */
     uint64_t lent_at;       /* the larger, the later it was lent */
     uint64_t serial, lends;
-    uint64_t began, since, age_end; /* creation; idle since; when it is too old */
+    uint64_t began, made, since, age_end; /* creation; idle since; when it is too old */
     uint64_t order;                 /* idle: the larger, the more recently used */
     uint64_t open;                  /* lent with a seat left: the larger, the more recently */
     uint64_t look_at;               /* when upkeep looks at it */
@@ -118,6 +123,7 @@ struct model_key {
     bool dropped; /* forgotten as soon as nobody uses it */
     uint64_t place, used_at, look_at;
     uint64_t token_look;           /* when the background looks for a token, until that is over */
+    uint64_t held_up;              /* its place among those that budget.max_creating holds up; 0 */
     uint64_t unused, unused_since; /* its place among the unused keys, or 0; since when */
     int interest, pins;
     int promised; /* permits that requests wait for until their victims are destroyed */
@@ -181,7 +187,7 @@ struct model {
     int64_t peak_live, peak_lent, peak_creating; /* what there was when the budget changed */
     struct model_moment arrival; /* when the next creation is due, if they are evenly spaced */
     uint64_t took, look;         /* when the latest began; when upkeep looks for the next one */
-    uint64_t now, stamps, returns, opens, serials, unused, epoch;
+    uint64_t now, stamps, returns, opens, serials, unused, held_up, epoch;
     uint64_t latest; /* when something was decided last; a driver function may have begun since */
     bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];
@@ -226,8 +232,10 @@ int64_t model_drop(struct model *m, int key); /* NOBODY: every key; it does not 
 int model_retry_now(struct model *m, int key); /* NOBODY: every key */
 int64_t model_rotate(struct model *m, int key, int64_t over_ms); /* NOBODY: every key */
 int64_t model_keep(struct model *m);
-int64_t model_close_now(struct model *m);
+int64_t model_close(struct model *m, kp_close_mode mode); /* at once: it does not wait */
 void model_misuse(struct model *m);
+/* Will it be destroyed when it comes back, as far as is known? */
+bool model_is_doomed(const struct model *m, int slot, int seat);
 void model_lease_reuse(struct model *m, int slot, int seat, bool reuse);
 void model_lease_report(struct model *m, int slot, int seat, int status);
 int model_add(struct model *m, int key, uint64_t serial); /* the next serial, or one it has had */

@@ -148,7 +148,7 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
 
     *why = s->doomed ? s->reason : m->closed ? R_RETURNED : R_SURPLUS;
     if (s->doomed || m->closed) return false;
-    if (m_spent(m, s) || m_is_too_old(m, s)) {
+    if (m_spent(m, s) || m_is_too_old(m, s, KP_CHECK_GET | KP_CHECK_RETURN)) {
         *why = R_EXPIRED;
         return false;
     }
@@ -156,6 +156,15 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
     int64_t most = rules->max_live + (m_waiting(m, s->key) ? rules->reserve : 0);
     if (m_surplus(m) > 0 || m_staying(m, s->key) - m_extra(m, s->key) > most) return false;
     return m_waiting(m, s->key) > 0 || rules->drop_oldest || !too_many_idle(m, s->key, 1);
+}
+
+/* It came back, and no request took it: then the one idle longest may have expired. */
+static void drop_expired(struct model *m, int slot)
+{
+    int oldest = m_oldest_idle(m, m->slot[slot].key);
+
+    if (m->slot[slot].state != M_IDLE) return;
+    if (m->now >= m_unused_until(m, oldest, KP_CHECK_RETURN)) m_close(m, oldest, R_EXPIRED);
 }
 
 /* No request took it. If too many are idle now, it goes, or, with drop_oldest, the oldest does. */
@@ -198,6 +207,7 @@ static void end_lease(struct model *m, int slot, int seat, bool keep, enum model
     if (used) s->since = m->now;
     becomes_idle(m, slot);
     m_settle(m, key);
+    drop_expired(m, slot);
     drop_surplus(m, slot);
     if (s->state == M_IDLE) m_file_slot(m, slot); /* else a request has it now */
     if (m_live(m, key) <= m->key[key].rules.min_live) m_file_forget(m, key);
@@ -221,9 +231,11 @@ static void made_ready(struct model *m, int slot, int status)
     if (status != KP_PENDING && status >= 0 && s->then_validate && !m_spent(m, s) && !m->closed) {
         s->then_validate = false;
         s->job = J_VALIDATE;
+        m_set_until(m, s, m_later(m->now, m->key[s->key].rules.validate_timeout));
         status = m_answer(m, KP_JOB_VALIDATE, s->serial);
     }
     if (status == KP_PENDING) return;
+    if (status == KP_EGONE) m_peer_gone(m, slot);
     s->job = J_NONE;
     m_give(m, slot, s->job_seat, status >= 0, R_INVALID);
     m_do(m);
@@ -244,6 +256,7 @@ void model_release(struct model *m, int slot, int seat, bool discard)
         s->job = reset ? J_RESET : J_VALIDATE;
         s->job_seat = seat;
         s->then_validate = reset && validate;
+        m_set_until(m, s, reset ? FOREVER : m_later(m->now, rules->validate_timeout));
         made_ready(m, slot, m_answer(m, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, s->serial));
         return;
     }
@@ -279,7 +292,7 @@ static int lend_new(struct model *m, int slot)
     int seat = m_take_seat(m, slot);
 
     m->slot[slot].seat[seat].probe = m->slot[slot].probe;
-    m->slot[slot].probe = false;
+    m->slot[slot].probe = m->slot[slot].due_to_key = false;
     return seat;
 }
 
@@ -303,7 +316,6 @@ static void created_late(struct model *m, int slot)
     m->slot[slot].probe = false; /* the request that takes it becomes a probe, if one does */
     becomes_idle(m, slot);
     m_file_slot(m, slot);
-    m->slot[slot].due_to_key = sponsor != NOBODY;
     m_settle(m, key);
     m->slot[slot].due_to_key = false;
     if (sponsor != NOBODY && r->waiting && r->making == NOBODY && r->holds_lent) {
@@ -325,7 +337,7 @@ void m_created(struct model *m, int slot, struct model_request *r)
     k->failures = 0;
     k->back_off = k->last_until = 0;
     (void)m_outcome(m, s->key, KP_BREAK_CREATE, true, &s->probe);
-    s->since = m->now;
+    s->since = s->made = m->now;
     m_renewed(m, slot);
     if (k->refill || m_renewal_wanted(m, s->key)) m_file_key(m, s->key, m->now);
     if (m->closed) {
@@ -345,6 +357,7 @@ void m_created(struct model *m, int slot, struct model_request *r)
         created_late(m, slot);
         drop_surplus(m, slot);
     }
+    if (!m->closed) m_let_on(m, m->latest);
 }
 
 static void create_failed(struct model *m, int slot, struct model_request *r, int status)
@@ -372,6 +385,7 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
     else if (k->refill) m_file_key(m, key, m->now);
     if (k->dropped) m_file_forget(m, key);
     m_settle(m, key);
+    m_let_on(m, m->latest);
 }
 
 /* A creation has ended; `r` is the request that ran it itself, or NULL. */
@@ -410,8 +424,13 @@ void m_create(struct model *m, int key, int slot, int request)
     s->seats = (int)m->key[key].rules.sharing;
     s->began = m->now;
     s->epoch = m->epoch;
+    s->attempt = m->key[key].failures + 1;
     s->job = J_CREATE;
+    s->due_to_key = request != NOBODY;
     if (request == NOBODY) m_probe_unasked(m, key, &s->probe);
+    uint64_t until = request == NOBODY ? FOREVER : m->request[request].deadline;
+    uint64_t most = m_later(m->now, m->key[key].rules.create_timeout);
+    m_set_until(m, s, most < until ? most : until);
     if (m->on_loop) wait_for_it(m, slot, request);
     if (m_posted(m, slot)) return;
     int status = m_answer(m, KP_JOB_CREATE, s->serial);
@@ -424,12 +443,14 @@ void m_create(struct model *m, int key, int slot, int request)
 /* ---- answers that come later ----------------------------------------------------------------- */
 
 /* A check has ended that was pending. If the resource is good, the sponsor has the lease. */
-void m_checked(struct model *m, int slot, int seat, bool good)
+void m_checked(struct model *m, int slot, int seat, int status)
 {
     struct model_slot *s = &m->slot[slot];
     struct model_request *r = &m->request[s->sponsor == NOBODY ? 0 : s->sponsor];
     struct model_frame outer = m_open_todo(m);
+    bool good = status >= 0;
 
+    if (status == KP_EGONE) m_peer_gone(m, slot);
     s->job = J_NONE;
     if (s->sponsor == NOBODY || !good || s->doomed) {
         int key = s->key, sponsor = release_sponsor(m, slot);
@@ -458,7 +479,7 @@ void model_job_done(struct model *m, int slot, int status)
 {
     enum model_job job = m->slot[slot].job;
 
-    if (job == J_CHECK) m_checked(m, slot, m->slot[slot].job_seat, status >= 0);
+    if (job == J_CHECK) m_checked(m, slot, m->slot[slot].job_seat, status);
     else if (job == J_RESET || job == J_VALIDATE) made_ready(m, slot, status);
     else if (job == J_DESTROY) destroyed(m, slot, status);
     else if (job == J_REVOKE) m_revoke_ended(m, slot, status);

@@ -69,15 +69,33 @@ static void claim(struct model *m, struct model_request *r)
         m_wait_again(m, r);
 }
 
+/* When it gives up: at its deadline, or when its creation or check has taken too long. */
+uint64_t m_end_of(const struct model *m, const struct model_request *r)
+{
+    const struct model_slot *s = &m->slot[r->making == NOBODY ? 0 : r->making];
+    bool timed = r->making != NOBODY && (s->job == J_CREATE || s->job == J_CHECK);
+
+    return timed && s->until < r->deadline ? s->until : r->deadline;
+}
+
+static void give_up(struct model *m, struct model_request *r)
+{
+    bool late = m->now >= r->deadline, retry = m->key[r->key].rules.retry;
+    bool checking = r->making != NOBODY && m->slot[r->making].state == M_LENT;
+
+    m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
+             late && checking ? "deadline" : r->limit);
+    m_settle(m, r->key);
+    if (!late && (checking || retry)) wait_again_in_time(m, r);
+    else if (!late) m_no(r, KP_ECREATE, "create_timeout_ms");
+}
+
 /* Step 3: it woke up and has no answer yet. */
 void m_look_up(struct model *m, struct model_request *r)
 {
     if (r->grant != G_WAIT) return;
-    if (m->now >= r->deadline) {
-        bool checking = r->making != NOBODY && m->slot[r->making].state == M_LENT;
-        m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
-                 checking ? "deadline" : r->limit);
-        m_settle(m, r->key);
+    if (m->now >= m_end_of(m, r)) {
+        give_up(m, r);
     } else if (m->now >= r->again) { /* a pause after a failure has ended */
         r->again = FOREVER;
         m_settle(m, r->key);
@@ -148,12 +166,14 @@ static bool check(struct model *m, struct model_request *r)
         return true;
     }
     s->open = 0; /* not shared before it is known to be good */
+    uint64_t most = m_later(m->now, m->key[r->key].rules.validate_timeout);
     if (m->on_loop && m->closed) { /* it goes, whatever a check would say */
         m_no(r, KP_ECLOSED, "");
         m_give(m, slot, seat, true, R_RETURNED);
         return false;
     }
     if (m->on_loop) {
+        m_set_until(m, s, most < r->deadline ? most : r->deadline);
         s->job = J_CHECK;
         s->job_seat = seat;
         s->sponsor = (int)(r - m->request);
@@ -163,11 +183,13 @@ static bool check(struct model *m, struct model_request *r)
     } else {
         m_do(m);
     }
+    if (!m->on_loop) m_set_until(m, s, most < r->deadline ? most : r->deadline);
     int status = m_answer(m, KP_JOB_VALIDATE, s->serial);
     if (m->on_loop) {
-        if (status != KP_PENDING) m_checked(m, slot, seat, status >= 0);
+        if (status != KP_PENDING) m_checked(m, slot, seat, status);
         return false;
     }
+    if (status == KP_EGONE) m_peer_gone(m, slot);
     if (status >= 0 && !s->doomed) {
         m_file_leases(m, s, 0); /* now somebody has the lease */
         open_to_others(m, r);
@@ -217,10 +239,11 @@ void m_tell(struct model *m, struct model_request *r)
 
 bool m_over(struct model *m, struct model_request *r)
 {
+    uint64_t wanted = r->began;
     if (r->waited && !r->at_once) { /* it waited until its lease began, or until now */
         bool lent = r->grant == G_SLOT;
-        uint64_t until = lent ? m->slot[r->slot].seat[r->seat].since : m->now;
-        TALLY(m, r->key, wait_ns, until - r->began);
+        wanted = lent ? m->slot[r->slot].seat[r->seat].since : m->now;
+        TALLY(m, r->key, wait_ns, wanted - r->began);
     }
     if (r->grant == G_SLOT) r->code = 0;
     TALLY(m, r->key, gets, r->code == 0);
@@ -231,7 +254,7 @@ bool m_over(struct model *m, struct model_request *r)
     if (r->code != 0 && r->code != KP_ETIMEDOUT) explain(m, r);
     r->active = false;
     r->mail = 0;
-    m_lose_interest(m, r->key, r->began);
+    m_lose_interest(m, r->key, wanted);
     m_do(m);
     return true;
 }
@@ -246,7 +269,7 @@ bool m_run(struct model *m, struct model_request *r)
             if (r->boxed) return false;
             m_do(m);
             if (r->grant != G_WAIT) break;
-            if (m->now < r->deadline && m->now < r->again) return false; /* it sleeps */
+            if (m->now < m_end_of(m, r) && m->now < r->again) return false; /* it sleeps */
             m_look_up(m, r);
             break;
         case G_PERMIT: create(m, r); break;
@@ -264,7 +287,7 @@ static uint64_t deadline_of(const struct model *m, int64_t within_ms)
 {
     if (within_ms == KP_NONE) return m->now;
     if (within_ms == KP_OFF) return FOREVER;
-    return m_later(m->now, within_ms == 0 ? m->deadline : (uint64_t)within_ms * 1000000);
+    return m_later(m->now, within_ms == 0 ? m->deadline : m_span(within_ms));
 }
 
 /* Steps 1 and 2. Not 0: the code with which the request is over before it began. */

@@ -17,7 +17,7 @@ static bool time_is_ahead(const struct model *m)
     }
     for (int i = 0; i < MODEL_SLOTS; i++) {
         const struct model_slot *s = &m->slot[i];
-        if (s->state == M_IDLE && m->now >= m_expires_at(m, i)) return true;
+        if (s->state == M_IDLE && m->now >= m_expires_at(m, i, KP_CHECK_GET)) return true;
         if (s->state == M_LENT && s->open && m->now >= s->age_end) return true;
     }
     return false;

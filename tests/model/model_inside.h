@@ -35,6 +35,7 @@ void m_send_away(struct model *m, int request);
 void m_refuse_all(struct model *m, int key, int code);
 void m_no(struct model_request *r, int code, const char *limit);
 bool m_spent(const struct model *m, const struct model_slot *s); /* must not be lent again */
+bool m_seat_left(const struct model *m, const struct model_slot *s);
 void m_open_seats(struct model *m, int slot); /* others may share it, if there is a seat left */
 int m_take_seat(struct model *m, int slot);
 bool m_may_take(const struct model *m, enum model_budget budget, int key);
@@ -57,6 +58,7 @@ int64_t m_surplus(const struct model *m); /* how many more stay than the budget 
 void m_wait_again(struct model *m, struct model_request *r); /* at the place of its stamp */
 int m_begin(struct model *m, int key, uint32_t flags, int64_t within_ms, int request);
 void m_claim(struct model *m, struct model_request *r);
+uint64_t m_end_of(const struct model *m, const struct model_request *r);
 void m_look_up(struct model *m, struct model_request *r);
 bool m_run(struct model *m, struct model_request *r); /* true: only these two are left to do */
 void m_tell(struct model *m, struct model_request *r);
@@ -102,7 +104,7 @@ void m_give_unused(struct model *m, int slot, int seat); /* its borrower was nev
 bool m_doom(struct model *m, int slot, enum model_reason reason);
 void m_close(struct model *m, int slot, enum model_reason reason);
 void m_destroy(struct model *m, int slot);
-void m_checked(struct model *m, int slot, int seat, bool good);
+void m_checked(struct model *m, int slot, int seat, int status);
 void m_do(struct model *m); /* destroy what is left to destroy by this call */
 /* begin an inner to-do list, e.g. for what follows from one destroy; the outer list waits */
 struct model_frame m_open_todo(struct model *m);
@@ -110,6 +112,9 @@ void m_close_todo(struct model *m, struct model_frame outer);
 void m_count_reason(struct model *m, const struct model_slot *s); /* one is destroyed */
 
 /* leases (model_lease.c) */
+void m_peer_gone(struct model *m, int slot);
+int m_lent_after(const struct model *m, int key, uint64_t lent_at); /* the next lent slot */
+void m_revoke_all(struct model *m);
 bool m_is_nobodys(const struct model_slot *s, const struct model_seat *seat);
 void m_file_leases(const struct model *m, struct model_slot *s, uint64_t now);
 void m_revoke_due(struct model *m, int slot, uint64_t now);
@@ -119,13 +124,18 @@ void m_reclaimed(struct model *m, int slot, int status);
 
 /* times and upkeep (model_keep.c) */
 uint64_t m_later(uint64_t at, uint64_t by);
-uint64_t m_expires_at(const struct model *m, int slot);
-bool m_is_too_old(const struct model *m, const struct model_slot *s);
+uint64_t m_span(int64_t ms); /* FOREVER, if that is more than there is */
+void m_set_until(const struct model *m, struct model_slot *s, uint64_t until); /* of its job */
+uint64_t m_unused_until(const struct model *m, int slot, uint32_t check);
+uint64_t m_expires_at(const struct model *m, int slot, uint32_t check);
+bool m_is_too_old(const struct model *m, const struct model_slot *s, uint32_t check);
 void m_file_slot(struct model *m, int slot);
 void m_file_key(struct model *m, int key, uint64_t at);
 void m_file_forget(struct model *m, int key);
 int64_t m_wanted(const struct model *m, int key, bool force); /* force: at least one */
 void m_want_more(struct model *m, int key);
+void m_hold_up(struct model *m, int key);
+void m_let_on(struct model *m, uint64_t now);
 bool m_keeper_is_late(struct model *m); /* the first time that it is */
 void m_forget(struct model *m, int key, uint64_t now); /* if that is allowed */
 int64_t m_invalidate_one(struct model *m, int key);

@@ -12,6 +12,19 @@ uint64_t m_later(uint64_t at, uint64_t by)
     return by >= FOREVER - at ? FOREVER : at + by;
 }
 
+uint64_t m_span(int64_t ms)
+{
+    return (uint64_t)ms > FOREVER / 1000000 ? FOREVER : (uint64_t)ms * 1000000;
+}
+
+void m_set_until(const struct model *m, struct model_slot *s, uint64_t until)
+{
+    s->until = until;
+    s->left_ms = until == FOREVER ? INT64_MAX
+                 : until > m->now ? (int64_t)((until - m->now + 999999) / 1000000)
+                                  : 1;
+}
+
 static uint64_t sooner(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -19,28 +32,44 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 
 /* ---- when ------------------------------------------------------------------------------------ */
 
-bool m_is_too_old(const struct model *m, const struct model_slot *s)
+/* The kinds of ages that the minimum of its key stops now. */
+static uint32_t stopped(const struct model *m, int key)
 {
-    const struct model_rules *rules = &m->key[s->key].rules;
-    bool protected = (rules->respects_min & KP_KIND_AGE) && m_staying(m, s->key) <= rules->min_live;
+    const struct model_rules *rules = &m->key[key].rules;
 
-    return m->now >= s->age_end && !protected;
+    return m_staying(m, key) > rules->min_live ? 0 : rules->respects_min;
 }
 
-/* When an idle resource must go. The minimum of its key may protect it. */
-uint64_t m_expires_at(const struct model *m, int slot)
+bool m_is_too_old(const struct model *m, const struct model_slot *s, uint32_t check)
+{
+    return (m->key[s->key].rules.age_check & check) && m->now >= s->age_end &&
+           !(stopped(m, s->key) & KP_KIND_AGE);
+}
+
+/* When an idle resource must go because nobody used it, as far as that is looked at on `check`. */
+uint64_t m_unused_until(const struct model *m, int slot, uint32_t check)
 {
     const struct model_slot *s = &m->slot[slot];
     const struct model_rules *rules = &m->key[s->key].rules;
-    int64_t live = m_staying(m, s->key);
-    uint32_t protected = live > rules->min_live ? 0 : rules->respects_min;
+    uint32_t not = stopped(m, s->key);
     uint64_t at = FOREVER;
 
-    if (!(protected & KP_KIND_IDLE)) at = sooner(at, m_later(s->since, rules->idle_ttl));
-    if (!(protected & KP_KIND_EXCESS) && live > rules->min_live)
+    if ((rules->idle_check & check) && !(not & KP_KIND_IDLE))
+        at = sooner(at, m_later(s->since, rules->idle_ttl));
+    if ((rules->excess_check & check) && !(not & KP_KIND_EXCESS) &&
+        m_staying(m, s->key) > rules->excess_over)
         at = sooner(at, m_later(s->since, rules->excess_ttl));
-    if (!(protected & KP_KIND_AGE)) at = sooner(at, s->age_end);
     return at;
+}
+
+/* The same, or because of its age. */
+uint64_t m_expires_at(const struct model *m, int slot, uint32_t check)
+{
+    const struct model_slot *s = &m->slot[slot];
+    bool ends = (m->key[s->key].rules.age_check & check) && !(stopped(m, s->key) & KP_KIND_AGE);
+    uint64_t at = m_unused_until(m, slot, check);
+
+    return ends ? sooner(at, s->age_end) : at;
 }
 
 /* A resource that is protected when its time comes is looked at again one such time later, but not
@@ -53,10 +82,15 @@ static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
 static uint64_t next_look(const struct model *m, const struct model_slot *s, uint64_t now)
 {
     const struct model_rules *rules = &m->key[s->key].rules;
-    uint64_t at = not_before(m_later(s->since, rules->idle_ttl), now, rules->idle_ttl);
+    uint64_t at = FOREVER;
 
-    at = sooner(at, not_before(m_later(s->since, rules->excess_ttl), now, rules->excess_ttl));
-    return sooner(at, not_before(s->age_end, now, rules->max_age));
+    if (rules->idle_check & KP_CHECK_KEEPER)
+        at = sooner(at, not_before(m_later(s->since, rules->idle_ttl), now, rules->idle_ttl));
+    if (rules->excess_check & KP_CHECK_KEEPER)
+        at = sooner(at, not_before(m_later(s->since, rules->excess_ttl), now, rules->excess_ttl));
+    if (rules->age_check & KP_CHECK_KEEPER)
+        at = sooner(at, not_before(s->age_end, now, rules->max_age));
+    return at;
 }
 
 /* Upkeep looks at it when it may expire, and when a lease may be a leak or is to be revoked. */
@@ -65,7 +99,7 @@ void m_file_slot(struct model *m, int slot)
     struct model_slot *s = &m->slot[slot];
 
     if (s->state == M_IDLE)
-        s->look_at = sooner(s->look_at, m_expires_at(m, slot) <= s->since
+        s->look_at = sooner(s->look_at, m_expires_at(m, slot, KP_CHECK_KEEPER) <= s->since
                                             ? s->since
                                             : next_look(m, s, s->since));
     if (s->state == M_LENT) m_file_leases(m, s, 0);
@@ -79,21 +113,23 @@ void m_file_key(struct model *m, int key, uint64_t at)
 /* ---- upkeep ---------------------------------------------------------------------------------- */
 
 /* With a time of nothing, what is idle ends as soon as the key has more than its minimum, if that
- * protects it. None is made only to end so. */
+ * protects it, or at the next get. None is made only to end so. */
 static int64_t unless_fleeting(const struct model_rules *rules, int64_t target)
 {
     uint64_t ttl[] = { rules->idle_ttl, rules->excess_ttl, rules->max_age };
+    uint32_t check[] = { rules->idle_check, rules->excess_check, rules->age_check };
     uint32_t kind[] = { KP_KIND_IDLE, KP_KIND_EXCESS, KP_KIND_AGE };
 
     for (int i = 0; i < 3; i++) {
-        bool spares = kind[i] == KP_KIND_EXCESS || (rules->respects_min & kind[i]);
-        int64_t most = spares ? rules->min_live : 0;
-        if (ttl[i] == 0 && target > most) target = most;
+        int64_t most = (rules->respects_min & kind[i]) ? rules->min_live : 0;
+        if (ttl[i] > 0 || !(check[i] & (KP_CHECK_GET | KP_CHECK_KEEPER))) continue;
+        if (kind[i] == KP_KIND_EXCESS && rules->excess_over > most) most = rules->excess_over;
+        if (target > most) target = most;
     }
     return target;
 }
 
-/* How many there should be: the minimum, and what is to be kept ready. */
+/* How many there should be: the minimum, what is lent, and what is to be kept ready besides. */
 int64_t m_ready(const struct model *m, int key, bool force)
 {
     const struct model_rules *rules = &m->key[key].rules;
@@ -101,7 +137,7 @@ int64_t m_ready(const struct model *m, int key, bool force)
     int64_t share = rules->utilization_pct * rules->sharing;
 
     if (force && target < 1) target = 1;
-    if (rules->min_idle > 0 && lent + rules->min_idle > target) target = lent + rules->min_idle;
+    if (lent + rules->min_idle > target) target = lent + rules->min_idle;
     if (rules->utilization_pct < 100 && (m_leases(m, key) * 100 + share - 1) / share > target)
         target = (m_leases(m, key) * 100 + share - 1) / share;
     if (target > rules->max_live) target = rules->max_live;
@@ -148,6 +184,34 @@ bool m_may_make(const struct model *m, int key, uint64_t now)
            m_token_at(m, now) == now && m_first_for_token(m, key);
 }
 
+static bool makes_all_it_may(const struct model *m)
+{
+    int64_t making = m_count(m, NOBODY, M_CREATING) + m_promised(m, NOBODY);
+
+    return m->budget_creating != NO_LIMIT && making >= m->budget_creating;
+}
+
+/* None is made for it now: behind the others that wait for another creation to be over. */
+void m_hold_up(struct model *m, int key)
+{
+    if (makes_all_it_may(m) && !m->key[key].held_up) m->key[key].held_up = ++m->held_up;
+}
+
+/* One is over: the first of them looks again. */
+void m_let_on(struct model *m, uint64_t now)
+{
+    int first = NOBODY;
+
+    if (makes_all_it_may(m)) return;
+    for (int k = 0; k < MODEL_KEYS; k++)
+        if (m->key[k].in_use && m->key[k].held_up &&
+            (first == NOBODY || m->key[k].held_up < m->key[first].held_up))
+            first = k;
+    if (first == NOBODY) return;
+    m->key[first].held_up = 0;
+    m_file_key(m, first, now);
+}
+
 /* Makes one at a time; the other keys and slots get their turn in between. */
 static void refill(struct model *m, int key, uint64_t now)
 {
@@ -164,7 +228,9 @@ static void refill(struct model *m, int key, uint64_t now)
         m_file_key(m, key, m_rests_until(k));
     } else if (m_creator_waits(m, key) || !m_may_make(m, key, now) ||
                m_count(m, NOBODY, M_IDLE) >= m->budget_idle) {
-        m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, key, now) : now + SECOND);
+        bool lacks_token = m_token_at(m, now) > now;
+        if (!lacks_token) m_hold_up(m, key);
+        m_file_key(m, key, lacks_token ? m_token_look(m, key, now) : now + SECOND);
     } else {
         int slot = m_permit(m, key);
         m_token_take(m, now);
@@ -181,6 +247,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
     m_do(m);
     refill(m, key, now);
     m_renew(m, key, now);
+    m_let_on(m, now);
     m->key[key].interest--;
     m_forget(m, key, now);
 }
@@ -191,7 +258,7 @@ static void look_at_slot(struct model *m, int slot, uint64_t now)
 
     s->look_at = FOREVER;
     if ((s->state == M_IDLE || s->state == M_LENT) && m_age(m, slot, now)) return;
-    if (s->state == M_IDLE && now >= m_expires_at(m, slot)) {
+    if (s->state == M_IDLE && now >= m_expires_at(m, slot, KP_CHECK_KEEPER)) {
         m_close(m, slot, R_EXPIRED);
     } else if (s->state == M_IDLE) {
         s->look_at = sooner(s->look_at, next_look(m, s, now));
@@ -371,7 +438,7 @@ bool model_is_over(const struct model *m)
     return m->closed && active == 0 && m_live(m, NOBODY) + m_revoked(m, NOBODY) == 0;
 }
 
-int64_t model_close_now(struct model *m)
+int64_t model_close(struct model *m, kp_close_mode mode)
 {
     if (model_is_over(m)) return 0;
     m->closed = true;
@@ -386,6 +453,7 @@ int64_t model_close_now(struct model *m)
         }
         m->key[k].interest--;
     }
+    if (mode != KP_CLOSE_NOW) m_revoke_all(m);
     return m_count(m, NOBODY, M_CREATING) + m_count(m, NOBODY, M_LENT) +
            m_count(m, NOBODY, M_CLOSING) + m_revoked(m, NOBODY);
 }

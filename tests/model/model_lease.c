@@ -17,6 +17,33 @@ void model_lease_reuse(struct model *m, int slot, int seat, bool reuse)
     m->slot[slot].seat[seat].reuse = reuse;
 }
 
+bool model_is_doomed(const struct model *m, int slot, int seat)
+{
+    const struct model_slot *s = &m->slot[slot];
+    const struct model_seat *t = &s->seat[seat];
+
+    return m->closed || m_spent(m, s) || !(t->decided ? t->reuse : m->key[s->key].rules.reuse);
+}
+
+/* Its peer is gone: the others of its key, whose peers are most likely gone, too, go with it. (They
+ * are never tested first: see model.h.) */
+void m_peer_gone(struct model *m, int slot)
+{
+    int key = m->slot[slot].key;
+    int64_t others = 0;
+
+    if (m->key[key].rules.spares_others || m->slot[slot].doomed) return;
+    for (; m_count(m, key, M_IDLE) > 0; others++) m_close(m, m_newest_idle(m, key), R_INVALID);
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (i != slot && m->slot[i].state == M_LENT && m->slot[i].key == key)
+            others += m_doom(m, i, R_INVALID);
+    (void)m_doom(m, slot, R_INVALID);
+    if (others == 0) return;
+    m->key[key].interest++;
+    m_do(m); /* on_event is told, as in m_tell */
+    m_lose_interest(m, key, m->key[key].used_at);
+}
+
 /* ---- taking back ----------------------------------------------------------------------------- */
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -57,18 +84,37 @@ static int64_t taken(const struct model *m, int key)
     return n;
 }
 
+static bool may_revoke(const struct model_slot *s)
+{
+    if (s->state != M_LENT || s->seats > 1 || s->job != J_NONE) return false;
+    return s->seat[0].heard && !s->seat[0].kept;
+}
+
+static void revoke(struct model *m, int slot)
+{
+    m->slot[slot].job = J_REVOKE;
+    int status = m_answer(m, KP_JOB_REVOKE, m->slot[slot].serial);
+    if (status != KP_PENDING) m_revoke_ended(m, slot, status);
+}
+
 void m_revoke_due(struct model *m, int slot, uint64_t now)
 {
-    struct model_slot *s = &m->slot[slot];
+    const struct model_slot *s = &m->slot[slot];
     const struct model_rules *rules = &m->key[s->key].rules;
-    const struct model_seat *seat = &s->seat[0];
 
-    if (s->state != M_LENT || s->seats > 1 || s->job != J_NONE) return;
-    if (!seat->heard || seat->kept || now < m_later(seat->since, rules->revoke_after)) return;
+    if (!may_revoke(s) || now < m_later(s->seat[0].since, rules->revoke_after)) return;
     if (taken(m, s->key) >= rules->max_live || taken(m, NOBODY) >= m->budget_live) return;
-    s->job = J_REVOKE;
-    int status = m_answer(m, KP_JOB_REVOKE, s->serial);
-    if (status != KP_PENDING) m_revoke_ended(m, slot, status);
+    revoke(m, slot);
+}
+
+/* At the deadline of a close. */
+void m_revoke_all(struct model *m)
+{
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
+        for (int i = m_lent_after(m, k, 0), next; i != NOBODY; i = next) {
+            next = m_lent_after(m, k, m->slot[i].lent_at);
+            if (may_revoke(&m->slot[i])) revoke(m, i);
+        }
 }
 
 /* The resource no longer counts as live; its place goes to the request that is next. */

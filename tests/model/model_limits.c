@@ -4,6 +4,8 @@
  */
 #include "model_inside.h"
 
+#define MS UINT64_C(1000000)
+
 /* ---- limits ---------------------------------------------------------------------------------- */
 
 static void count_said(int64_t said, int64_t *count)
@@ -16,6 +18,11 @@ static void time_said(int64_t said_ms, uint64_t *ns)
 {
     if (said_ms == 0) return;
     *ns = said_ms == KP_NONE ? 0 : said_ms == KP_OFF ? FOREVER : (uint64_t)said_ms * 1000000;
+}
+
+static void mask_said(int32_t said, uint32_t *mask)
+{
+    if (said != 0) *mask = said == KP_NONE ? 0 : (uint32_t)said;
 }
 
 void model_rules(const kp_limits *said, struct model_rules *rules)
@@ -38,6 +45,7 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     count_said(said->breaker_calls, &rules->breaker_calls);
     count_said(said->breaker_probes, &rules->breaker_probes);
     count_said(said->reserve, &rules->reserve);
+    count_said(said->excess_over, &rules->said_over);
     count_said(said->surplus, &rules->said_surplus);
     if (said->renew_ahead_ms == KP_OFF) rules->renew_ahead = 0;
     else time_said(said->renew_ahead_ms, &rules->renew_ahead);
@@ -45,6 +53,8 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     time_said(said->idle_ttl_ms, &rules->idle_ttl);
     time_said(said->excess_ttl_ms, &rules->excess_ttl);
     time_said(said->max_age_ms, &rules->max_age);
+    time_said(said->create_timeout_ms, &rules->create_timeout);
+    time_said(said->validate_timeout_ms, &rules->validate_timeout);
     time_said(said->validate_after_ms, &rules->validate_after);
     time_said(said->retry_first_ms, &rules->retry_first);
     time_said(said->retry_max_ms, &rules->retry_max);
@@ -56,6 +66,7 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     time_said(said->revoke_after_ms, &rules->revoke_after);
     if (said->cache_failure_ms) rules->cache_once = said->cache_failure_ms == KP_ONCE;
     time_said(rules->cache_once ? 0 : said->cache_failure_ms, &rules->cache_failure);
+    if (said->on_gone) rules->spares_others = said->on_gone == KP_OFF;
     if (said->prefill) rules->prefill = said->prefill == KP_PREFILL_FIRST_GET;
     if (said->refill) rules->eager = said->refill == KP_REFILL_EAGER;
     if (said->wait_order) rules->wait_lifo = said->wait_order == KP_LIFO;
@@ -63,11 +74,15 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     if (said->on_create_failure) rules->retry = said->on_create_failure == KP_FAIL_RETRY;
     if (said->on_return) rules->reuse = said->on_return == KP_REUSE;
     if (said->over_idle) rules->drop_oldest = said->over_idle == KP_DROP_OLDEST;
-    if (said->validate_on) rules->validate_on = (uint32_t)said->validate_on;
-    if (said->breaker_counts) rules->breaker_counts = (uint32_t)said->breaker_counts;
+    mask_said(said->validate_on, &rules->validate_on);
+    mask_said(said->idle_check, &rules->idle_check);
+    mask_said(said->excess_check, &rules->excess_check);
+    mask_said(said->age_check, &rules->age_check);
+    mask_said(said->breaker_counts, &rules->breaker_counts);
     if (said->refuse_late) rules->refuse_late = said->refuse_late == 1;
     if (said->fail_fast) rules->fail_fast = said->fail_fast == 1;
-    if (said->respects_min) rules->respects_min = (uint32_t)said->respects_min;
+    mask_said(said->respects_min, &rules->respects_min);
+    rules->excess_over = rules->said_over >= 0 ? rules->said_over : rules->min_live;
     rules->max_waiting = rules->said_waiting >= 0      ? rules->said_waiting
                          : rules->max_live == NO_LIMIT ? NO_LIMIT
                                                        : 4 * rules->max_live + 64;
@@ -79,9 +94,12 @@ bool m_contradicts(const struct model_rules *rules)
            rules->min_idle > rules->max_live || rules->floor > rules->max_live ||
            rules->retry_first > rules->retry_max ||
            (rules->fail_fast && (rules->retry || rules->retry_first == 0)) ||
+           (rules->breaker_rate != NO_LIMIT && rules->breaker_counts == 0) ||
+           ((rules->respects_min & KP_KIND_NONE) && rules->respects_min != KP_KIND_NONE) ||
            (rules->wait_lifo && rules->shed_target != FOREVER) ||
            (rules->renew_ahead && rules->max_age != FOREVER &&
-            rules->renew_ahead * 100 >= rules->max_age * (uint64_t)(100 - rules->spread_pct)) ||
+            rules->renew_ahead / MS * 100 >=
+                rules->max_age / MS * (uint64_t)(100 - rules->spread_pct)) ||
            (rules->sharing > 1 && rules->revoke_after != FOREVER);
 }
 
@@ -133,8 +151,7 @@ static bool too_much(const struct model *m, const struct model_rules *rules,
 
 /* ---- while running --------------------------------------------------------------------------- */
 
-/* The lent slot that was lent next after lent_at, or NOBODY. */
-static int lent_after(const struct model *m, int key, uint64_t lent_at)
+int m_lent_after(const struct model *m, int key, uint64_t lent_at)
 {
     int next = NOBODY;
 
@@ -147,15 +164,16 @@ static int lent_after(const struct model *m, int key, uint64_t lent_at)
     return next;
 }
 
-/* max_uses has changed, so that lent slots may have to be shut or opened for others. One that is
- * being checked is opened afterwards. */
+/* max_uses or sharing has changed, so that lent slots may have to be shut or opened for others. One
+ * that is being checked is opened afterwards. */
 static void seats_anew(struct model *m, int key)
 {
-    for (int i = lent_after(m, key, 0); i != NOBODY; i = lent_after(m, key, m->slot[i].lent_at)) {
+    for (int i = m_lent_after(m, key, 0); i != NOBODY;
+         i = m_lent_after(m, key, m->slot[i].lent_at)) {
         struct model_slot *s = &m->slot[i];
         int seat = 0;
         while (!s->seat[seat].lent) seat++;
-        if (m_spent(m, s)) s->open = 0;
+        if (!m_seat_left(m, s)) s->open = 0;
         else if (s->seat[seat].heard && s->job == J_NONE) m_open_seats(m, i);
     }
 }
@@ -297,6 +315,10 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
         .min_idle = KP_NONE,
         .max_creating = 2,
         .max_waiting = -1,
+        .excess_over = -1,
+        .idle_check = KP_CHECK_GET | KP_CHECK_KEEPER,
+        .excess_check = KP_CHECK_GET | KP_CHECK_KEEPER,
+        .age_check = KP_CHECK_GET | KP_CHECK_KEEPER,
         .sharing = 1,
         .max_uses = KP_UNLIMITED,
         .surplus = -1,
@@ -307,6 +329,8 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
         .idle_ttl_ms = KP_MINUTES(10),
         .excess_ttl_ms = KP_OFF,
         .max_age_ms = KP_MINUTES(30),
+        .create_timeout_ms = KP_OFF,
+        .validate_timeout_ms = KP_OFF,
         .validate_after_ms = 1000,
         .retry_first_ms = 100,
         .retry_max_ms = KP_SECONDS(30),

@@ -21,10 +21,12 @@ bool m_posted(struct model *m, int slot)
 }
 
 /* When the loop must look at the request, unless a letter comes before. */
-static void file(struct model_request *r)
+static void file(const struct model *m, struct model_request *r)
 {
+    uint64_t end = m_end_of(m, r);
+
     if (r->mail) return;
-    r->at = r->deadline < r->again ? r->deadline : r->again;
+    r->at = end < r->again ? end : r->again;
 }
 
 int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int request)
@@ -41,7 +43,7 @@ int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int
     }
     m_do(m);
     if (!r->waited) m_rouse(m, r); /* answered by letter: `done` never runs inside of start */
-    file(r);
+    file(m, r);
     return 0;
 }
 
@@ -63,6 +65,7 @@ void m_decline(struct model *m, struct model_request *r)
         } else {
             m_token_back(m);
             m->slot[r->slot].state = M_FREE;
+            m_let_on(m, m->latest);
         }
         m_settle(m, r->key);
     }
@@ -99,7 +102,7 @@ static void step(struct model *m, int request)
         (void)m_over(m, r);
         m->done[m->dones++] = request;
     } else {
-        file(r);
+        file(m, r);
     }
 }
 

@@ -66,9 +66,10 @@ bool m_is_replaced(const struct model *m, const struct model_slot *s)
 static uint64_t renew_at(const struct model *m, const struct model_slot *s)
 {
     const struct model_rules *rules = &m->key[s->key].rules;
-    bool protected = (rules->respects_min & KP_KIND_AGE) && m_staying(m, s->key) <= rules->min_live;
+    bool ends = rules->age_check && !((rules->respects_min & KP_KIND_AGE) &&
+                                      m_staying(m, s->key) <= rules->min_live);
 
-    if (!rules->renew_ahead || s->age_end == FOREVER || (protected && !s->old)) return FOREVER;
+    if (!rules->renew_ahead || s->age_end == FOREVER || (!ends && !s->old)) return FOREVER;
     return s->age_end > rules->renew_ahead ? s->age_end - rules->renew_ahead : 1;
 }
 
@@ -84,11 +85,10 @@ static bool is_needed(const struct model *m, const struct model_slot *s)
 {
     const struct model_rules *rules = &m->key[s->key].rules;
     int64_t left = m_staying(m, s->key) - ageing(m, s->key) - 1;
-    int64_t ready = m_ready(m, s->key, false), lent = m_count(m, s->key, M_LENT);
 
-    if (lent > rules->max_live) lent = rules->max_live;
-    return s->state == M_LENT || left < ready || left < lent ||
-           (s->lends > 0 && m_later(s->since, rules->idle_ttl) > s->age_end);
+    return s->state == M_LENT || left < m_ready(m, s->key, false) ||
+           (s->lends > 0 &&
+            (!rules->idle_check || m_later(s->since, rules->idle_ttl) > s->age_end));
 }
 
 /* True: the slot is closing now. */
@@ -186,9 +186,11 @@ void m_renew(struct model *m, int key, uint64_t now)
 
     if (!m_renewal_wanted(m, key) || k->refused) return;
     if (m->closed || now < m_rests_until(k) || !may_renew(m, key, now)) {
-        m_file_key(m, key, now < m_rests_until(k)         ? m_rests_until(k)
-                           : m_token_at(m, now) > now ? m_token_look(m, key, now)
-                                                          : now + SECOND);
+        bool rests = now < m_rests_until(k), lacks_token = m_token_at(m, now) > now;
+        if (!rests && !lacks_token) m_hold_up(m, key);
+        m_file_key(m, key, rests         ? m_rests_until(k)
+                           : lacks_token ? m_token_look(m, key, now)
+                                         : now + SECOND);
         return;
     }
     int64_t before = making(m, key);
@@ -209,7 +211,8 @@ bool m_is_old(const struct model *m, const struct model_slot *s)
 static void retire(struct model *m, int slot, uint64_t at, uint64_t now)
 {
     struct model_slot *s = &m->slot[slot];
-    bool outlives = !s->old && now >= s->age_end && !m_is_too_old(m, s);
+    uint32_t any = KP_CHECK_GET | KP_CHECK_RETURN | KP_CHECK_KEEPER;
+    bool outlives = !s->old && now >= s->age_end && !m_is_too_old(m, s, any);
 
     s->old = true;
     if (at < s->age_end || outlives) s->age_end = at;
@@ -258,7 +261,7 @@ int64_t model_rotate(struct model *m, int key, int64_t over_ms)
 
     if (m->closed) return KP_ECLOSED;
     if (over_ms == 0) over_ms = 30000;
-    if (over_ms != KP_OFF) by = now + (over_ms == KP_NONE ? 0 : (uint64_t)over_ms * 1000000);
+    if (over_ms != KP_OFF) by = m_later(now, over_ms == KP_NONE ? 0 : m_span(over_ms));
     m->epoch++;
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         if (key == NOBODY || k == key) many += retire_key(m, k, by, now);

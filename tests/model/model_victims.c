@@ -25,11 +25,13 @@ static int least_worthy(const struct model *m)
     return worst;
 }
 
-/* The first victim that a request of this key left behind. */
+/* The first victim that a request of this key left behind, unless the budget was lowered meanwhile
+ * and needs its room. */
 static int waived(const struct model *m, int key)
 {
     int first = NOBODY;
 
+    if (m->budget_live < NO_LIMIT && m_surplus(m) >= 0) return NOBODY;
     for (int i = 0; i < MODEL_SLOTS; i++) {
         const struct model_slot *s = &m->slot[i];
         if (s->waived && s->heir == key && (first == NOBODY || s->waived < m->slot[first].waived))
@@ -75,4 +77,5 @@ void m_waive(struct model *m, int key, int victim)
     s->sponsor = NOBODY;
     s->probe = false;
     s->waived = ++m->returns;
+    m_let_on(m, m->latest);
 }

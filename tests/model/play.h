@@ -40,6 +40,8 @@ struct setup {
     kp_options options;
     int keys;
     bool on_loop; /* an event loop on the thread that plays */
+    bool seldom;  /* compare counters and leases after some operations only: to look shuts lanes */
+    kp_close_mode close_mode;
     uint32_t weight[OPS];
     uint32_t bad_pct, pending_pct; /* of the driver's answers */
 };

@@ -88,11 +88,16 @@ void compare_calls(void)
     const struct calls *real = &the.calls[0], *model = &the.calls[1];
 
     for (int i = 0; i < real->n || i < model->n; i++) {
-        struct call none = { 0, 0, 0 }, r = i < real->n ? real->call[i] : none,
+        struct call none = { 0, 0, 0, 0, 0, 0 }, r = i < real->n ? real->call[i] : none,
                     m = i < model->n ? model->call[i] : none;
         if (r.kind != m.kind || r.serial != m.serial)
             differ("driver call %d: the pool runs %s %" PRIu64 ", the model %s %" PRIu64, i + 1,
                    kind_name[r.kind], r.serial, kind_name[m.kind], m.serial);
+        else if (r.attempt != m.attempt || r.left_ms != m.left_ms || r.epoch != m.epoch)
+            differ("%s %" PRIu64 ": the pool says attempt %" PRId64 ", epoch %" PRIu64 ", %" PRId64
+                   " ms left, the model %" PRId64 ", %" PRIu64 ", %" PRId64,
+                   kind_name[r.kind], r.serial, r.attempt, r.epoch, r.left_ms, m.attempt, m.epoch,
+                   m.left_ms);
     }
     if (the.now != the.model.now) differ("the clocks differ");
 }
@@ -111,6 +116,35 @@ void print_calls(void)
         printf("      answered: request %d of the pool, %d of the model\n",
                i < the.dones ? the.done[i] : NOBODY,
                i < the.model.dones ? the.model.done[i] : NOBODY);
+}
+
+void compare_leases(void)
+{
+    for (int i = 0; i < LEASES && !the.differs; i++) {
+        const struct lease *l = &the.lease[i];
+        kp_lease_about real;
+        if (!l->held) continue;
+        if (!kp_lease_read(&l->real, &real)) {
+            differ("resource %" PRIu64 ": kp_lease_read says that its lease ended",
+                   serial_of(&l->real));
+            return;
+        }
+        const struct model_slot *s = &the.model.slot[l->slot];
+        const struct model_seat *seat = &s->seat[l->seat];
+#define SAME(field, is)                                                                            \
+    if ((uint64_t)real.field != (uint64_t)(is))                                                    \
+        differ("resource %" PRIu64 ": its lease has " #field " %" PRIu64 ", of the model %" PRIu64,\
+               s->serial, (uint64_t)real.field, (uint64_t)(is));
+        SAME(serial, s->serial)
+        SAME(reused, seat->hit)
+        SAME(doomed, model_is_doomed(&the.model, l->slot, l->seat))
+        SAME(old, s->old)
+        SAME(revoked, s->state == M_REVOKED)
+        SAME(times_lent, s->lends)
+        SAME(age_ms, (the.now - s->made) / 1000000)
+        SAME(lent_ms, (the.now - seat->since) / 1000000)
+#undef SAME
+    }
 }
 
 void compare_stats(int key)

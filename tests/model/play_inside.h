@@ -26,6 +26,8 @@ struct calls {
         kp_job_kind kind;
         uint64_t serial;
         int key;
+        int64_t attempt, left_ms; /* as it is told; 0 where that means nothing */
+        uint64_t epoch;
     } call[CALLS];
 };
 
@@ -87,6 +89,7 @@ __attribute__((format(printf, 1, 2))) void differ(const char *format, ...); /* t
 void compare_get(int r, bool over); /* over: is the library's get over? So must the model's be */
 void compare_number(const char *what, int64_t real, int64_t model);
 void compare_calls(void);
+void compare_leases(void); /* what kp_lease_read says of them */
 void compare_stats(int key); /* NOBODY: of the pool */
 const char *other_why(const kp_why *real, const kp_why *model); /* how they differ, or NULL */
 void print_calls(void);

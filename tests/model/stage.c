@@ -75,19 +75,19 @@ static void wake(uint32_t *word, int how_many, void *ctx)
 /* ---- the driver ------------------------------------------------------------------------------ */
 
 /* Gives the library and the model the same answers in the same order. */
-static int answer(struct calls *calls, kp_job_kind kind, uint64_t serial, int key,
-                  uint64_t *takes_ns)
+static int answer(struct calls *calls, const struct call *call, uint64_t *takes_ns)
 {
+    kp_job_kind kind = call->kind;
     uint64_t bits = draw(&calls->state);
 
-    if (calls->n < CALLS) calls->call[calls->n++] = (struct call){ kind, serial, key };
+    if (calls->n < CALLS) calls->call[calls->n++] = *call;
     *takes_ns = 1 + bits % 1000; /* every function takes time, so that times differ */
     bits >>= 20;
     bool later = kind == KP_JOB_CREATE || kind == KP_JOB_REVOKE || the.setup->on_loop;
     if (later && bits % 100 < the.setup->pending_pct)
         return KP_PENDING;
     if (bits / 100 % 100 >= the.setup->bad_pct) return 0;
-    return bits / 10000 % 12 == 0 ? KP_EREFUSED : -5;
+    return bits / 10000 % 12 == 0 ? KP_EREFUSED : bits / 10000 % 12 == 1 ? KP_EGONE : -5;
 }
 
 bool same_call(int i)
@@ -95,7 +95,9 @@ bool same_call(int i)
     const struct call *real = &the.calls[0].call[i], *model = &the.calls[1].call[i];
 
     return i < the.calls[0].n && i < the.calls[1].n && real->kind == model->kind &&
-           real->key == model->key && real->serial == model->serial;
+           real->key == model->key && real->serial == model->serial &&
+           real->attempt == model->attempt && real->left_ms == model->left_ms &&
+           real->epoch == model->epoch;
 }
 
 static int model_answer(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *takes_ns)
@@ -104,7 +106,11 @@ static int model_answer(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *
     int slot = 0;
 
     while (slot < MODEL_SLOTS - 1 && the.model.slot[slot].serial != serial) slot++;
-    int status = answer(&the.calls[1], kind, serial, the.model.slot[slot].key, takes_ns);
+    const struct model_slot *s = &the.model.slot[slot];
+    bool create = kind == KP_JOB_CREATE, timed = create || kind == KP_JOB_VALIDATE;
+    struct call call = { kind, serial, s->key, create ? s->attempt : 0,
+                         timed ? s->left_ms : INT64_MAX, create ? s->epoch : 0 };
+    int status = answer(&the.calls[1], &call, takes_ns);
     if (!same_call(the.calls[1].n - 1)) the.ties.in_vain = true;
     return status;
 }
@@ -123,8 +129,9 @@ static int choose(void *ctx, int n)
 static int driver_answer(kp_job *job)
 {
     uint64_t takes_ns;
-    int status = answer(&the.calls[0], job->kind, job->serial, *(const char *)job->key.data - 'a',
-                        &takes_ns);
+    struct call call = { job->kind, job->serial, *(const char *)job->key.data - 'a',
+                         job->attempt, job->left_ms, job->epoch };
+    int status = answer(&the.calls[0], &call, &takes_ns);
 
     the.now += takes_ns;
     int at = 0;

@@ -46,6 +46,32 @@ static void memory_must_be_the_same_after_a_hundred_generations(void **state)
     house_close(&h);
 }
 
+/* Each pod is in two groups of its own. */
+static void group_by_name(kp_key key, kp_limits *limits, void *ctx)
+{
+    int generation = 0, pod = 0;
+
+    (void)ctx;
+    (void)sscanf(key.data, "pod-%d-%d", &generation, &pod);
+    limits->group[0] = limits->group[1] = 1 + generation * PODS + pod;
+}
+
+static void groups_must_go_with_their_last_key(void **state)
+{
+    struct house h;
+    kp_options o = rolling(&h);
+
+    (void)state;
+    o.limits_for = group_by_name;
+    o.budget.group_max_live[0] = o.budget.group_max_live[1] = 5;
+    house_open(&h, &o);
+    for (int i = 0; i < 3; i++) pods_come_and_go(&h, i);
+    uint64_t bytes = kp_sim_memory_read(h.sim).bytes;
+    for (int i = 3; i < 20; i++) pods_come_and_go(&h, i);
+    HOUSE_IS(&h, kp_sim_memory_read(h.sim).bytes, bytes);
+    house_close(&h);
+}
+
 /* Not what it takes (docs/PERFORMANCE.md has that), but what was taken from the system for it, with
  * what was taken ahead for the next ones. */
 static void a_key_with_a_resource_must_cost_less_than_three_thousand_bytes(void **state)
@@ -92,6 +118,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_must_be_the_same_after_a_hundred_generations),
+        cmocka_unit_test(groups_must_go_with_their_last_key),
         cmocka_unit_test(a_key_with_a_resource_must_cost_less_than_three_thousand_bytes),
         cmocka_unit_test(a_table_that_is_full_must_say_so_until_keys_are_forgotten),
     };

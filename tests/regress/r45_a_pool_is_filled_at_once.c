@@ -97,6 +97,36 @@ static void many_keys_must_be_warm_after_one_connect(void **state)
     house_close(&h);
 }
 
+/* Five at a time over all keys, in the background: the next begins when one is there. */
+static void keys_must_not_wait_longer_than_for_each_others_connects(void **state)
+{
+    static char name[MANY][16];
+    static kp_key keys[MANY];
+    enum { QUICK_MS = 30 };
+    static const kp_line quick[] = { { .takes_ms = QUICK_MS, .times = KP_OFF }, { 0 } };
+    const kp_script script = { .create = quick };
+    struct house h;
+
+    (void)state;
+    kp_options o = house_plan(&h, 1, NULL, &script);
+    o.limits.min_live = 2;
+    o.budget.max_creating = 5;
+    house_open(&h, &o);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name[i], sizeof name[i], "db%d", i);
+        keys[i] = kp_str(name[i]);
+    }
+    HOUSE_IS(&h, kp_warm(h.pool, keys, MANY, NULL), 0);
+    house_pass(&h, 1);
+    HOUSE_IS(&h, house_stats(&h, NULL).creating, 5);
+    HOUSE_IS(&h, kp_drop(h.pool, keys[MANY - 1], KP_NONE), 0); /* and two are not wanted any more */
+    house_pass(&h, 2 * MANY / 5 * QUICK_MS - 2);
+    HOUSE_IS(&h, house_stats(&h, NULL).idle, 2 * MANY - 5);
+    house_pass(&h, 1);
+    HOUSE_IS(&h, house_stats(&h, NULL).idle, 2 * MANY - 2);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +134,7 @@ int main(void)
         cmocka_unit_test(by_default_who_waits_must_take_what_is_ready_first),
         cmocka_unit_test(the_minimum_must_be_there_after_one_connect),
         cmocka_unit_test(many_keys_must_be_warm_after_one_connect),
+        cmocka_unit_test(keys_must_not_wait_longer_than_for_each_others_connects),
     };
     return cmocka_run_group_tests_name("request 45", tests, NULL, NULL);
 }

@@ -30,7 +30,7 @@ enum {
     ROUNDS_KEYS = 26,               /* keys begin with a small letter */
     ROUNDS_HANG_S = 60,             /* a round that takes so long hangs: SIGALRM ends the program */
     ROUNDS_LONG_MS = 30000,         /* a get that times out after that was lost, not just late */
-    ROUNDS_BYTES = 9 << 14          /* what a pool of these cases may take at rest (I9) */
+    ROUNDS_BYTES = 10 << 14         /* what a pool of these cases may take at rest (I9) */
 };
 
 struct rounds_item {

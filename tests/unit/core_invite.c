@@ -327,6 +327,26 @@ static void nobody_must_be_invited_twice_to_nothing(struct stage *s)
     assert_int_equal(atomic_load(&t.r.state), KP__WAITING);
 }
 
+/* The latest request of a LIFO key lacks a token, and knows when it comes; then it goes. The one
+ * before it was invited, and knows of no time; it is on its way. */
+static void who_was_invited_must_find_out_when_a_token_comes(struct stage *s)
+{
+    struct kp__request later;
+    struct two t;
+
+    s->rules.wait_lifo = true;
+    invite(s, &t, &s->core.lent);
+    kp__rate_init(&s->core.rate, 3, 1);
+    kp__token_take(&s->core.rate, s->now);
+    assert_int_equal(stage_ask(s, t.b, &later, 0), KP__GRANT_WAIT);
+    assert_int_equal(later.limit, KP__BY_CREATE_RATE);
+    assert_true(kp__withdraw(&s->core, &later, s->now, &s->todo));
+    stage_check(s);
+    assert_true(t.r.invited);
+    stage_heed(s, &t.r);
+    assert_int_equal(kp__next_look(&t.r), kp__token_at(&s->core.rate, s->now));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +366,7 @@ int main(void)
         STAGE_TEST(who_gives_back_while_one_of_its_own_waits_must_have_no_claim),
         STAGE_TEST(a_key_without_rules_must_have_no_claim),
         STAGE_TEST(nobody_must_be_invited_twice_to_nothing),
+        STAGE_TEST(who_was_invited_must_find_out_when_a_token_comes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

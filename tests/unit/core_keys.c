@@ -141,8 +141,17 @@ static void the_last_one_must_be_first_with_wait_lifo_in_every_queue(void **stat
     assert_ptr_equal(kp__queue_first(sub, KP__EITHER), &r[2]);
     assert_ptr_equal(kp__queue_first(sub, KP__TAKERS), &taker);
     assert_null(kp__queue_first(sub, KP__FRESH));
-    for (uint32_t i = 0; i < 3; i++) assert_int_equal(kp__queue_ahead(&r[i]), 3 - i);
+    for (uint32_t i = 0; i < 3; i++) {
+        kp__queue_remove(&s.core, &r[i]);
+        assert_int_equal(kp__queue_ahead(&r[i]), 3 - i);
+        kp__queue_insert(&s.core, &r[i]);
+    }
+    kp__queue_remove(&s.core, &taker);
     assert_int_equal(kp__queue_ahead(&taker), 0);
+    taker.waited = false; /* as if it were refused at once */
+    assert_int_equal(kp__queue_ahead(&taker), 0);
+    s.rules.wait_lifo = false;
+    assert_int_equal(kp__queue_ahead(&taker), 3);
     stage_close(&s);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/share.c and of the ranks that are based on it: scores, lags, virtual time. The
- * usual hold is in core_usual.c, what is owed to other keys in core_offer.c, invitations in
- * core_invite.c.
+ * Tests of core/share.c: scores, lags, virtual time. The usual hold is in core_usual.c, the ranks
+ * that are based on scores in core_rank.c, what is owed to other keys in core_offer.c, invitations
+ * in core_invite.c.
  */
 #include "core_stage.h"
 
@@ -248,6 +248,35 @@ static void a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget(vo
     stage_close(&s);
 }
 
+/* By a permit of its own, and by one of the lightest key; but not by more than all of its own. */
+static void a_heavy_key_must_come_back_no_further_behind_than_if_it_held_all(void **state)
+{
+    static const struct {
+        int64_t cap, held;
+        uint64_t behind; /* in permits of weight 8 */
+    } ways[] = { { 20, 0, 9 }, { 8, 0, 9 }, { 7, 0, 8 }, { 1, 0, 2 },
+                 /* it holds more than there may be of something else */
+                 { 2, 3, 5 }, { 2, 7, 9 }, { 2, 9, 9 } };
+    struct stage s;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        stage_open(&s);
+        s.rules.weight = 8;
+        struct kp__subpool *sub = stage_key(&s);
+        s.core.lent.bout = kp__contest(&s.core, sub)->share.start[KP__LENDING].bout = 4;
+        s.core.lent.virtual_time = 10 * ONE;
+        s.core.lent.lightest = 1;
+        s.core.lent.cap = ways[i].cap;
+        sub->lent_permits = (uint32_t)ways[i].held;
+        kp__share_begin(&s.core, &s.core.lent, sub);
+        assert_int_equal(sub->contest->share.start[KP__LENDING].from,
+                         10 * ONE - ways[i].behind * ONE / 8);
+        sub->lent_permits = 0;
+        stage_close(&s);
+    }
+}
+
 static void time_must_follow_who_was_served_and_never_go_back(void **state)
 {
     struct stage s;
@@ -301,6 +330,7 @@ static void only_budgets_that_somebody_lacks_must_note_who_was_served(void **sta
     stage_group(&s, 0, 0, 9);
     stage_group(&s, 1, 1, 9);
     struct kp__subpool *sub = stage_key(&s), *poor = stage_key(&s);
+    stage_rule(&s, poor, &s.rules, 0, 1); /* so that no group loses its last key */
     struct kp__budget *all[] = { &s.core.live, &s.core.creating, &s.groups[0].budget,
                                  &s.groups[1].budget, &s.core.lent };
     for (int n = 0; n < 4 * 5 * KP__MEASURES; n++) {
@@ -343,8 +373,6 @@ static void a_budgets_time_must_follow_who_was_given_a_permit(void **state)
     }
 }
 
-/* ---- ranks ----------------------------------------------------------------------------------- */
-
 static void a_new_bout_must_begin_when_the_first_is_starved(void **state)
 {
     struct stage s;
@@ -374,103 +402,6 @@ static void a_new_bout_must_begin_when_the_first_is_starved(void **state)
     stage_close(&s);
 }
 
-/* The credit is for keys that come back. A key that stays and waits is owed all that it did not
- * get. */
-static void who_stays_must_keep_its_score_however_far_the_time_moves_on(void **state)
-{
-    struct stage s;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    kp__starve(&s.core, a, &s.core.lent);
-    kp__starve(&s.core, b, &s.core.lent);
-    s.core.lent.virtual_time = 9 * ONE;
-    kp__starve(&s.core, a, &s.core.lent);
-    assert_int_equal(a->contest->rank.score, ONE);
-    kp__starve(&s.core, b, NULL);
-    kp__starve(&s.core, b, &s.core.lent);
-    assert_int_equal(b->contest->rank.score, 8 * ONE);
-    stage_close(&s);
-}
-
-static void whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by(void **state)
-{
-    struct stage s;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    a->lent_permits = 1;
-    b->lent_permits = 1;
-    s.core.usual[KP__LEASED].hold = 10;
-    kp__starve(&s.core, a, &s.core.lent);
-    kp__starve(&s.core, b, &s.core.lent);
-    kp__contest(&s.core, a)->rank.score -= 5; /* a hair before b */
-    kp__heap_fix(&s.core.lent.starved, &kp__contest(&s.core, a)->starved);
-    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
-    /* b's is of now; a's has grown since */
-    s.core.latest += 100;
-    kp__contest(&s.core, b)->share.at = kp__contention(&s.core);
-    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
-    assert_true(a->contest->rank.score > b->contest->rank.score);
-    assert_int_equal(s.core.lent.looks, 1);
-    assert_int_equal(s.core.lent.looked_at, s.core.latest);
-    a->lent_permits = b->lent_permits = 0;
-    stage_close(&s);
-}
-
-static void after_a_few_looks_at_one_moment_the_order_must_be_taken_as_it_is(void **state)
-{
-    struct stage s;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    sub->lent_permits = 1;
-    kp__starve(&s.core, sub, &s.core.lent);
-    for (int round = 0; round < 2; round++) {
-        s.core.latest += 10;
-        for (uint32_t i = 1; i <= 9; i++) {
-            kp__contest(&s.core, sub)->share.at = 1; /* as if it were another each time */
-            kp__contest(&s.core, sub)->rank.score = 5;
-            assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub);
-            assert_int_equal(s.core.lent.looks, i < 8 ? i : 8);
-            assert_int_equal(sub->contest->rank.score == 5, i > 8);
-        }
-    }
-    /* one that holds nothing needs no look: its lag has not grown */
-    s.core.latest += 10;
-    sub->lent_permits = 0;
-    kp__contest(&s.core, sub)->rank.score = 5;
-    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub);
-    assert_int_equal(sub->contest->rank.score, 5);
-    sub->lent_permits = 1;
-    s.core.by_arrival = true;
-    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub);
-    assert_int_equal(sub->contest->rank.score, 5);
-    sub->lent_permits = 0;
-    stage_close(&s);
-}
-
-static void scores_must_be_compared_across_the_end_of_their_numbers(void **state)
-{
-    struct stage s;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    s.core.lent.virtual_time = UINT64_MAX - ONE / 2;
-    kp__starve(&s.core, a, &s.core.lent); /* its score wraps to ONE / 2 - 1 */
-    kp__starve(&s.core, b, &s.core.lent);
-    assert_int_equal(a->contest->rank.score, ONE / 2 - 1);
-    /* before it, though the number is larger */
-    kp__contest(&s.core, b)->rank.score = UINT64_MAX - 5;
-    kp__heap_fix(&s.core.lent.starved, &kp__contest(&s.core, b)->starved);
-    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
-    stage_close(&s);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,14 +414,11 @@ int main(void)
         cmocka_unit_test(a_key_without_rules_must_only_be_given_the_time),
         cmocka_unit_test(a_score_must_be_one_more_than_held_by_weight_and_the_lag),
         cmocka_unit_test(a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget),
+        cmocka_unit_test(a_heavy_key_must_come_back_no_further_behind_than_if_it_held_all),
         cmocka_unit_test(time_must_follow_who_was_served_and_never_go_back),
         cmocka_unit_test(only_budgets_that_somebody_lacks_must_note_who_was_served),
         cmocka_unit_test(a_budgets_time_must_follow_who_was_given_a_permit),
         cmocka_unit_test(a_new_bout_must_begin_when_the_first_is_starved),
-        cmocka_unit_test(who_stays_must_keep_its_score_however_far_the_time_moves_on),
-        cmocka_unit_test(whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by),
-        cmocka_unit_test(after_a_few_looks_at_one_moment_the_order_must_be_taken_as_it_is),
-        cmocka_unit_test(scores_must_be_compared_across_the_end_of_their_numbers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,7 +125,7 @@ static inline void stage_room(struct stage *s)
     struct kp__slab *slabs[] = { &s->core.slots, &s->core.errands, &s->core.subpools };
 
     for (int i = 0; i < 3; i++) {
-        s->core.errands.least = kp__slab_room(&s->core.slots);
+        s->core.errands.least = s->core.slots.room;
         size_t bytes = kp__slab_wants(slabs[i]);
         if (bytes == 0) continue;
         void *chunk = aligned_alloc(64, (bytes + 63) & ~(size_t)63);

@@ -91,7 +91,9 @@ static void what_is_refused_must_say_what_it_takes(void **state)
     assert_why("deadline", NULL, KP_ECONFIG, "deadline_ms",
                "deadline_ms: takes a time like 250ms, 30s, 5min or 1h; not NULL");
     assert_why("preset", "hikari", KP_ECONFIG, "preset",
-               "preset: not the name of one, with as many numbers as it takes (docs/OPTIONS.md)");
+               "preset: takes effect-fixed N, effect-range MIN MAX TTL, zio-fixed N, zio-range MIN "
+               "MAX TTL, effectful N, keypool, commons, pgbouncer N, hikari N, apr MIN SMAX HMAX "
+               "TTL, dbconnection N");
     assert_why("limits.max_lives", "3", KP_ENOTFOUND, "", "there is no option limits.max_lives");
     assert_why(NULL, "3", KP_ENOTFOUND, "", "there is no option NULL");
     assert_why("limits.max_live", "20\n", KP_ECONFIG, "limits.max_live",

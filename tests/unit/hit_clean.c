@@ -82,6 +82,24 @@ static void what_is_not_must_be_reset(void)
     assert_int_equal(hit_stats(K).lent, 0);
 }
 
+static int fail_late(kp_job *job, void *resource)
+{
+    clean.dirty = false;
+    hit_warm(K); /* others of its key open the lane meanwhile */
+    return reset(job, resource) - 1;
+}
+
+static void a_reset_that_fails_must_be_told_where_the_lane_is_open(void)
+{
+    kp_options options = asking();
+    options.driver.reset = fail_late;
+    hit_stand(2, options);
+    hit_lend(1, &clean.copy);
+    clean.dirty = true;
+    hit_give(&clean.copy);
+    assert_int_equal(hit.events[KP_EVENT_INVALID], 1);
+}
+
 static void shut_it(void)
 {
     assert_int_equal(hit_stats(K).lent, 1);
@@ -458,6 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HIT_TEST(what_is_clean_must_come_back_without_the_lock),
         HIT_TEST(what_is_not_must_be_reset),
+        HIT_TEST(a_reset_that_fails_must_be_told_where_the_lane_is_open),
         HIT_TEST(a_lane_that_is_shut_meanwhile_must_be_none_the_wiser),
         HIT_TEST(while_it_is_asked_about_nobody_else_must_end_it),
         HIT_TEST(nor_one_that_is_older_than_the_lane),

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Files that were open when this process was forked, which SQLite cannot use here.
+ * Files that SQLite cannot use: pipes, and those that were open when this process was forked.
  */
-#ifndef KP_ADAPTERS_SQLITE_FORK_H
-#define KP_ADAPTERS_SQLITE_FORK_H
+#ifndef KP_ADAPTERS_SQLITE_FILE_H
+#define KP_ADAPTERS_SQLITE_FILE_H
 
 #include <sqlite3.h>
 #include <stdbool.h>
+
+/* Why SQLite must not even try to open this file; or NULL. */
+const char *kp__sqlite_unfit(const char *file);
 
 /* Remember the file of a connection of the parent's. */
 void kp__sqlite_inherit(sqlite3 *db);

@@ -6,8 +6,10 @@
  * parent closes its last connection, it removes the log to which the child goes on to commit.
  *
  * So this list of files is the process's, whichever pool they were of, and only grows.
+ *
+ * A pipe is no database, and to open one for reading waits for somebody who writes.
  */
-#include "sqlite_fork.h"
+#include "sqlite_file.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -43,6 +45,13 @@ static bool is_listed(const struct file *wanted)
     while (f && (f->device != wanted->device || f->number != wanted->number))
         f = f->next;
     return f != NULL;
+}
+
+const char *kp__sqlite_unfit(const char *file)
+{
+    struct stat is;
+
+    return stat(file, &is) == 0 && S_ISFIFO(is.st_mode) ? "it is a pipe" : NULL;
 }
 
 void kp__sqlite_inherit(sqlite3 *db)

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The SQLite adapter on real files: how many connections there may be of each role, whatever the
+ * limits of the pool say.
+ */
+#include "sqlite_stage.h"
+
+/* One reader fewer than the pool's own limits say; the writer stays alone whatever is said here. */
+static void frugal(kp_key key, kp_limits *limits, void *ctx)
+{
+    limits->max_live = 2;
+    kp_sqlite_limits_for(key, limits, ctx);
+}
+
+static void limits_of_ones_own_must_go_together_with_the_adapters(void **state)
+{
+    struct stage *s = *state;
+    kp_options more = { .why = &s->why, .limits_for = frugal };
+    kp_lease writer, a, b, c;
+
+    assert_int_equal(kp_sqlite_open(NULL, &more, &s->pool), 0);
+    make_table(s);
+    writer = get(s, KP_SQLITE_WRITER);
+    a = get(s, KP_SQLITE_READER);
+    b = get(s, KP_SQLITE_READER);
+    assert_int_equal(kp_try_get(s->pool, KP_SQLITE_KEY(s->file, KP_SQLITE_READER), &c), KP_EAGAIN);
+    assert_int_equal(kp_try_get(s->pool, KP_SQLITE_KEY(s->file, KP_SQLITE_WRITER), &c), KP_EAGAIN);
+    assert_int_equal(stats(s, KP_SQLITE_READER).live, 2);
+    assert_int_equal(stats(s, KP_SQLITE_WRITER).live, 1);
+    kp_release(&a);
+    kp_release(&b);
+    kp_release(&writer);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
+}
+
+/* A replacement that is made ahead would be a second writer while the first one is lent. No keeper:
+ * it is called here. */
+static void no_writer_must_be_made_beside_one_that_is_lent(void **state)
+{
+    struct stage *s = *state;
+    kp_options more = { .why = &s->why, .threads = KP_NONE };
+    kp_lease writer, reader, second;
+
+    more.limits.min_live = 1;           /* so that each is needed */
+    more.limits.renew_ahead_ms = KP_MINUTES(1);
+    assert_int_equal(kp_sqlite_open(NULL, &more, &s->pool), 0);
+    make_table(s);
+    writer = get(s, KP_SQLITE_WRITER);
+    reader = get(s, KP_SQLITE_READER);
+    assert_int_equal(kp_rotate(s->pool, KP_EVERY_KEY, KP_SECONDS(10)), 2);
+    (void)kp_keep(s->pool);
+    assert_int_equal(stats(s, KP_SQLITE_READER).live, 2);
+    assert_int_equal(stats(s, KP_SQLITE_WRITER).live, 1);
+    assert_int_equal(kp_try_get(s->pool, KP_SQLITE_KEY(s->file, KP_SQLITE_WRITER), &second),
+                     KP_EAGAIN);
+    kp_release(&reader);
+    kp_release(&writer);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(limits_of_ones_own_must_go_together_with_the_adapters),
+        TEST(no_writer_must_be_made_beside_one_that_is_lent),
+    };
+
+    return cmocka_run_group_tests_name("sqlite_limits", tests, NULL, NULL);
+}
