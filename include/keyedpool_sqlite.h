@@ -47,7 +47,8 @@ typedef enum kp_sqlite_role {
 } kp_sqlite_role;
 
 /* Compared by the text of `file`: "a.db" and "./a.db" are two keys, and would have two writers. A
- * pipe is refused at once, because to open it would wait for whoever is at its other end.
+ * pipe is refused at once, because to open it would wait for whoever is at its other end;
+ * unchecked: one that is named by a URI.
  * ":memory:" is a new database for each connection, so a reader of it sees nothing. */
 typedef struct kp_sqlite_key {
     const char *file;
