@@ -39,9 +39,9 @@ typedef struct kp_job {
                                            what is left of that), for connect_timeout and the like;
                                            at least 1. INT64_MAX: no deadline, as for creates in the
                                            background (refill, warm-up) unless
-                                           limits.create_timeout_ms is set, and for destroy: cap it
-                                           before it becomes an int. With that a create may have
-                                           more than its request */
+                                           limits.create_timeout_ms is set (which may give a create
+                                           more time than its request has), and for destroy: cap it
+                                           before it becomes an int */
     const char *tag;                    /* of the request that caused it; NULL for refill, warm-up
                                            and keeper */
     kp_loop    *loop;                   /* the loop on whose thread it runs: do not block. NULL: a
