@@ -46,7 +46,9 @@ typedef enum kp_sqlite_role {
                                    of a file that this process may not write */
 } kp_sqlite_role;
 
-/* Compared by the text of `file`: "a.db" and "./a.db" are two keys, and would have two writers.
+/* Compared by the text of `file`: "a.db" and "./a.db" are two keys, and would have two writers. A
+ * pipe is refused at once, because to open it would wait for whoever is at its other end;
+ * unchecked: one that is named by a URI.
  * ":memory:" is a new database for each connection, so a reader of it sees nothing. */
 typedef struct kp_sqlite_key {
     const char *file;

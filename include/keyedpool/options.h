@@ -39,9 +39,9 @@ typedef struct kp_job {
                                            what is left of that), for connect_timeout and the like;
                                            at least 1. INT64_MAX: no deadline, as for creates in the
                                            background (refill, warm-up) unless
-                                           limits.create_timeout_ms is set, and for destroy: cap it
-                                           before it becomes an int. It may be more than the request
-                                           has (see there) */
+                                           limits.create_timeout_ms is set (which may give a create
+                                           more time than its request has), and for destroy: cap it
+                                           before it becomes an int */
     const char *tag;                    /* of the request that caused it; NULL for refill, warm-up
                                            and keeper */
     kp_loop    *loop;                   /* the loop on whose thread it runs: do not block. NULL: a
@@ -62,8 +62,10 @@ typedef struct kp_driver {
                                                        Negative fails the request that ran it, with
                                                        KP_ECREATE (or with KP_EREFUSED, if it
                                                        returned that: then nothing is created for
-                                                       this key until kp_retry_now). If NULL, only
-                                                       resources from kp_add are lent */
+                                                       this key until kp_retry_now); so does any
+                                                       positive number but KP_PENDING, which is 1,
+                                                       and *resource is not looked at then. If NULL,
+                                                       only resources from kp_add are lent */
     int  (*destroy)(kp_job *job, void *resource);   /* called once per resource; a failure is
                                                        counted, the resource is gone all the same.
                                                        Required with create */
@@ -83,9 +85,12 @@ typedef struct kp_driver {
                                                        resource stays as it is */
     void (*cancel)(kp_job *job);                    /* optional: make a pending create,
                                                        validate or reset end soon, because nobody
-                                                       waits for it any more or its time is over (so
-                                                       it needs no timer of its own); kp_job_done
-                                                       must still answer it, and may in here */
+                                                       waits for it any more (a create that has a
+                                                       time of its own goes on:
+                                                       limits.create_timeout_ms), its pool closes,
+                                                       or its time is over (so it needs no timer of
+                                                       its own); kp_job_done must still answer it,
+                                                       and may in here */
     void  *ctx;
     void (*drop_ctx)(void *ctx);                    /* optional: the last call of a closed pool to
                                                        any of your callbacks, at the end of
@@ -163,7 +168,7 @@ typedef struct kp_limits {
                                            (apr_reslist's smax) */
     int64_t create_timeout_ms;          /* [OFF] upper bound of job->left_ms and deadline; a driver
                                            that blocks has to keep to it. The request's deadline is
-                                           another one, except where kp_options.threads or loop run
+                                           one as well, except where kp_options.threads or loop run
                                            the driver: there, with this set, a create has exactly
                                            this time, whatever becomes of its request, and what it
                                            makes serves the next or is idle. Set it where requests

@@ -393,7 +393,7 @@ static void what_is_too_old_for_any_get_must_not_be_made_ahead(void **state)
 }
 
 /* Unlike the others, an age is looked at when the resource itself comes back. */
-static void one_that_is_not_the_one_that_comes_back_must_not_end_by_its_age_then(void **state)
+static void what_stayed_idle_must_not_end_by_its_age_when_another_comes_back(void **state)
 {
     contract c;
     kp_lease leases[2];
@@ -429,7 +429,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock),
         cmocka_unit_test(a_ttl_of_nothing_must_let_the_keeper_sleep),
         cmocka_unit_test(sharing_that_is_lowered_must_not_make_spare_ones),
-        cmocka_unit_test(one_that_is_not_the_one_that_comes_back_must_not_end_by_its_age_then),
+        cmocka_unit_test(what_stayed_idle_must_not_end_by_its_age_when_another_comes_back),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_a_request_waits_for),
         cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_is_kept_ready),
         cmocka_unit_test(what_is_too_old_for_any_get_must_not_be_made_ahead),

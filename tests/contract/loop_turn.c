@@ -63,7 +63,7 @@ static void what_was_made_for_a_request_that_has_gone_must_go_to_its_key(void **
 }
 
 /* It may not be idle for a moment: if it did not go to the next request, it was made in vain. */
-static void even_if_its_key_keeps_nothing(void **state)
+static void it_must_go_there_even_if_the_key_keeps_nothing(void **state)
 {
     static const kp_line slowly[] = { { .takes_ms = 300, .times = KP_OFF }, { 0 } };
     const kp_script slow = { .create = slowly };
@@ -89,7 +89,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_keys_must_not_take_the_only_place_from_each_other),
         cmocka_unit_test(what_was_made_for_a_request_that_has_gone_must_go_to_its_key),
-        cmocka_unit_test(even_if_its_key_keeps_nothing),
+        cmocka_unit_test(it_must_go_there_even_if_the_key_keeps_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
