@@ -130,10 +130,10 @@ void kp__job_cancel(struct kp__job *job);
 void kp__job_let_go(struct kp__job *job);
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
-/* The same for a job whose request was cancelled, or whose pool closes. But if others wait, or it
- * has a time of its own, a creation goes on, for what it makes may serve others, and upkeep hurries
- * it when its time is over. Otherwise, if it fails after that, the failure says nothing about the
- * server. */
+/* The same for a job whose request was cancelled, or whose pool closes. But while the pool is open,
+ * a creation goes on if others wait or it has a time of its own: what it makes may serve others,
+ * and upkeep hurries it when its time is over. If one that was called off fails, that says nothing
+ * about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
 /* Upkeep looks at a slot with a job. If that creates, tests, or makes ready on the way back, its

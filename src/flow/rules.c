@@ -59,8 +59,7 @@ static int make_group(struct kp__pool *pool, int which, int64_t id)
     return 0;
 }
 
-/* One group; if it is not there, it is made, and the caller has to look at all again: one that it
- * found before may be spare by now. */
+/* One group. KP_EAGAIN: it was not there, and was made. */
 static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__group **out)
 {
     if ((*out = kp__group_find(&pool->core, which, id)) != NULL) return 0;
@@ -68,22 +67,19 @@ static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__gro
     return code ? code : KP_EAGAIN;
 }
 
-/* The groups that these rules name, and the pair of both; made if need be. With the lock, which may
- * be given back meanwhile, but not after they were found. */
+/* The groups that these rules name, and the pair of both. With the lock. KP_EAGAIN: one had to be
+ * made, for which the lock was given back, so the caller has to look at all again. */
 static int groups_of(struct kp__pool *pool, const struct kp__rules *rules,
                      struct kp__group *group[KP__GROUPS])
 {
-    int code;
+    int code = 0;
 
-    do {
-        code = 0;
-        for (int i = 0; i < KP__GROUPS; i++) group[i] = NULL;
-        for (int i = 0; code == 0 && i < 2; i++)
-            if (rules->group[i] != 0 && pool->core.group_max_live[i] != KP__UNBOUND)
-                code = group_of(pool, i, rules->group[i], &group[i]);
-        if (code == 0 && group[0] && group[1])
-            code = group_of(pool, KP__PAIR, kp__pair_id(group[0], group[1]), &group[KP__PAIR]);
-    } while (code == KP_EAGAIN);
+    for (int i = 0; i < KP__GROUPS; i++) group[i] = NULL;
+    for (int i = 0; code == 0 && i < 2; i++)
+        if (rules->group[i] != 0 && pool->core.group_max_live[i] != KP__UNBOUND)
+            code = group_of(pool, i, rules->group[i], &group[i]);
+    if (code == 0 && group[0] && group[1])
+        code = group_of(pool, KP__PAIR, kp__pair_id(group[0], group[1]), &group[KP__PAIR]);
     return code;
 }
 
@@ -118,18 +114,20 @@ static int rules_from(struct kp__pool *pool, const struct asked *asked, struct k
 }
 
 /* The rules of a new key, and its groups: the pool's own rules, or what limits_for made of them. If
- * the pool's change meanwhile, it begins again with those. With the lock, given back meanwhile. */
+ * the pool's change meanwhile, it begins again with those, as when a group had to be made. With the
+ * lock, given back meanwhile. */
 static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules **out,
                       struct kp__group *group[KP__GROUPS], kp_why *why)
 {
     struct asked asked;
     struct kp__todo todo;
-    int code = 0;
+    int code;
 
     if (pool->limits_for) ask_limits(pool, sub, &asked);
     kp__todo_init(&todo, pool->world);
     do {
         struct kp__rules *base = pool->core.rules, *rules = base;
+        code = 0;
         base->refs++; /* kept, so that no other rules can get its address; compared below */
         if (pool->limits_for) code = rules_from(pool, &asked, &rules, why, &todo);
         if (code == 0) code = groups_of(pool, rules, group);
@@ -140,7 +138,7 @@ static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp_
         if (rules != base) kp__rules_drop(pool->world, rules);
         if (unused) kp__rules_drop(pool->world, base);
         kp__step_in(pool);
-    } while (code == 0);
+    } while (code == 0 || code == KP_EAGAIN);
     return code;
 }
 
@@ -263,7 +261,8 @@ static void trim(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo
     kp__do(pool, todo);
 }
 
-/* One try: KP_EAGAIN if another call changed this key's limits meanwhile. */
+/* One try: KP_EAGAIN if another call changed this key's limits meanwhile, or a group had to be
+ * made. For limits that are refused none is made. */
 static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits,
                    bool every, kp_why *why, struct kp__todo *todo)
 {
@@ -276,9 +275,9 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
 
     before->refs++; /* kept, so that no other rules can get its address */
     code = rules_within(pool, &merged, false, &rules, why, todo);
-    if (code == 0 && (code = groups_of(pool, rules, group)) != 0) kp__say(why, code, NULL);
     if (code == 0 && sub->rules != before) code = KP_EAGAIN;
     if (code == 0 && !every) code = kp__rules_add_up(pool, rules, sub->rules, why);
+    if (code == 0 && (code = groups_of(pool, rules, group)) == KP_ENOMEM) kp__say(why, code, NULL);
     if (code == 0) {
         closed = sub->rare->health.tripped;
         kp__note_rules(pool, rules);

@@ -72,6 +72,30 @@ static void groups_must_go_with_their_last_key(void **state)
     house_close(&h);
 }
 
+static void groups_must_not_be_left_by_limits_that_are_refused(void **state)
+{
+    struct house h;
+    kp_options o = house_plan(&h, 1, NULL, NULL);
+    uint64_t bytes = 0;
+
+    (void)state;
+    o.budget.max_live = 5;
+    o.budget.group_max_live[0] = 5;
+    house_open(&h, &o);
+    kp_lease a = house_get(&h, "a"), b = house_get(&h, "b");
+    HOUSE_IS(&h, kp_limits_set(h.pool, kp_str("b"), &(kp_limits){ .min_live = 4, .max_live = 4 },
+                               NULL), 0);
+    for (int i = 1; i <= 100; i++) {
+        kp_limits more = { .group = { i }, .min_live = 3, .max_live = 3 };
+        HOUSE_IS(&h, kp_limits_set(h.pool, kp_str("a"), &more, NULL), KP_ECONFIG);
+        if (i == 1) bytes = kp_sim_memory_read(h.sim).bytes;
+    }
+    HOUSE_IS(&h, kp_sim_memory_read(h.sim).bytes, bytes);
+    house_release(&h, &a);
+    house_release(&h, &b);
+    house_close(&h);
+}
+
 /* Not what it takes (docs/PERFORMANCE.md has that), but what was taken from the system for it, with
  * what was taken ahead for the next ones. */
 static void a_key_with_a_resource_must_cost_less_than_three_thousand_bytes(void **state)
@@ -119,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_must_be_the_same_after_a_hundred_generations),
         cmocka_unit_test(groups_must_go_with_their_last_key),
+        cmocka_unit_test(groups_must_not_be_left_by_limits_that_are_refused),
         cmocka_unit_test(a_key_with_a_resource_must_cost_less_than_three_thousand_bytes),
         cmocka_unit_test(a_table_that_is_full_must_say_so_until_keys_are_forgotten),
     };
