@@ -230,6 +230,30 @@ static void one_that_makes_no_room_in_a_full_group_must_not_be_taken_over(void *
     }
 }
 
+/* The group is full until its own one is gone, which will make the room. */
+static void it_must_not_be_taken_over_for_a_group_that_it_is_not_in(void **state)
+{
+    struct stage s;
+    struct kp__request r, next;
+
+    (void)state;
+    stage_open(&s);
+    stage_group(&s, 0, 0, 1);
+    s.core.live.cap = 2;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
+    stage_rule(&s, c, &s.rules, 0, -1);
+    stage_idle(&s, a);
+    struct kp__slot *other = stage_idle(&s, c);
+    struct kp__slot *victim = await_victim(&s, b, &r);
+    assert_ptr_equal(victim->sub, a);
+    give_up(&s, &r);
+    stage_rule(&s, b, &s.rules, 0, -1);
+    kp__close_idle(&s.core, other, KP_CAUSE_INVALIDATED, &s.todo);
+    assert_int_equal(stage_ask(&s, b, &next, 0), KP__GRANT_WAIT);
+    give_up(&s, &next);
+    stage_close(&s);
+}
+
 /* ---- its heir is forgotten ------------------------------------------------------------------- */
 
 static void it_must_not_keep_its_heir_from_being_forgotten(void **state)
@@ -263,6 +287,7 @@ int main(void)
         cmocka_unit_test(it_must_be_taken_over_again_and_again),
         cmocka_unit_test(free_room_must_be_taken_rather_than_waited_for),
         cmocka_unit_test(one_that_makes_no_room_in_a_full_group_must_not_be_taken_over),
+        cmocka_unit_test(it_must_not_be_taken_over_for_a_group_that_it_is_not_in),
         cmocka_unit_test(it_must_not_keep_its_heir_from_being_forgotten),
     };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what the requests of a key are told whose limits are refused while they wait for them.
+ * Tests of a key whose limits are being asked for: what its requests are told if they are refused,
+ * and what counts if the pool's own change meanwhile.
  */
 #include "flow_stage.h"
 
@@ -55,10 +56,59 @@ static void who_waits_for_limits_that_are_refused_must_be_told_the_field(void **
     stage_fall(&scene.s);
 }
 
+/* ---- the pool's own change meanwhile ---------------------------------------------------------- */
+
+static struct stage *in_alloc;
+static int skip;                        /* so many allocations before it happens */
+
+static void *busy_alloc(size_t size, size_t align, void *ctx)
+{
+    kp_limits limits = { .max_live = 2 };
+    struct stage *s = in_alloc;
+
+    if (s && skip-- == 0) {
+        in_alloc = NULL;
+        assert_int_equal(kp_limits_set(s->pool, KP_EVERY_KEY, &limits, &s->why), 0);
+    }
+    return stage_alloc(size, align, ctx);
+}
+
+static void keep_three(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)key;
+    (void)ctx;
+    limits->max_idle = 3;
+}
+
+/* At any allocation of the key's first get. */
+static void limits_set_for_all_must_count_for_a_key_that_is_being_made(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 8; n++) {
+        struct stage s;
+        kp_lease leases[3];
+        stage_set(&s);
+        s.world.alloc = busy_alloc;
+        s.options.limits_for = keep_three;
+        stage_open(&s);
+        in_alloc = &s;
+        skip = n;
+        for (int i = 0; i < 2; i++) leases[i] = stage_get(&s, "a");
+        bool happened = in_alloc == NULL;
+        in_alloc = NULL;
+        assert_true(happened || n > 0);
+        assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.flags = KP_DONT_WAIT), &leases[2]),
+                         happened ? KP_EAGAIN : 0);
+        for (int i = 0; i < (happened ? 2 : 3); i++) kp_release(&leases[i]);
+        stage_fall(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_for_limits_that_are_refused_must_be_told_the_field),
+        cmocka_unit_test(limits_set_for_all_must_count_for_a_key_that_is_being_made),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
