@@ -79,6 +79,51 @@ static void what_nobody_asked_for_must_be_no_probe_of_a_circuit_that_opened(void
     stage_close(&s);
 }
 
+static void what_nobody_asked_for_must_be_one_of_so_many_probes(void **state)
+{
+    struct stage s;
+    bool mark[3];
+
+    (void)state;
+    stage_open(&s);
+    s.rules.breaker_probes = 2;
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_CREATE);
+    open_it(&s, sub);
+    s.now += 100;
+    for (int i = 0; i < 3; i++) {
+        bool first = kp__probe_unasked(&s.core, sub, &mark[i], s.now);
+        assert_int_equal(first, i == 0);
+        assert_int_equal(mark[i], i < 2);
+    }
+    for (int i = 0; i < 2; i++) kp__probe_end(&s.core, sub, &mark[i]);
+    stage_close(&s);
+}
+
+/* Only a lease can tell whether uses go well again; and who is refused is told of no failed create,
+ * unless creates fail now. */
+static void what_nobody_asked_for_must_be_no_probe_where_uses_opened_the_circuit(void **state)
+{
+    struct kp__failure last = { .code = KP_ECREATE };
+    struct stage s;
+    bool mark = true;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE | KP_BREAK_CREATE);
+    open_it(&s, sub);
+    struct kp__health *health = &kp__rare(&s.core, sub)->health;
+    health->last = &last;
+    assert_null(kp__circuit_cause(sub));
+    health->failures = 1;
+    assert_ptr_equal(kp__circuit_cause(sub), &last);
+    health->failures = 0;
+    health->last = NULL;
+    s.now += 100;
+    assert_false(kp__probe_unasked(&s.core, sub, &mark, s.now));
+    assert_false(mark);
+    stage_close(&s);
+}
+
 static void a_creation_that_comes_after_the_close_must_end_the_probe(void **state)
 {
     struct stage s;
@@ -414,6 +459,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_creation_nobody_waits_for_must_end_the_probe),
         cmocka_unit_test(what_nobody_asked_for_must_be_no_probe_of_a_circuit_that_opened),
+        cmocka_unit_test(what_nobody_asked_for_must_be_one_of_so_many_probes),
+        cmocka_unit_test(what_nobody_asked_for_must_be_no_probe_where_uses_opened_the_circuit),
         cmocka_unit_test(a_creation_that_comes_after_the_close_must_end_the_probe),
         cmocka_unit_test(the_mark_of_a_probe_must_go_by_way_of_its_victims),
         cmocka_unit_test(a_probe_that_never_ends_must_not_hold_up_the_next_for_ever),
