@@ -56,7 +56,7 @@ static void who_waits_for_limits_that_are_refused_must_be_told_the_field(void **
     stage_fall(&scene.s);
 }
 
-/* ---- the pool's own change meanwhile ---------------------------------------------------------- */
+/* ---- the pool's own change meanwhile --------------------------------------------------------- */
 
 static struct stage *in_alloc;
 static int skip;                        /* so many allocations before it happens */
