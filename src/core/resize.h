@@ -34,7 +34,7 @@ int64_t kp__group_surplus(const struct kp__subpool *sub);
 /* Are there too many by either? Asked before one of this key is kept. */
 bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub);
 
-/* Would there still not be too many by any of them, if one more of this key stayed? */
+/* May one more of this key stay, by all of them? */
 bool kp__may_stay(const struct kp__core *core, const struct kp__subpool *sub);
 
 /* Has the key more live ones than it may? `reserve`: it may have those of its reserve, too. */

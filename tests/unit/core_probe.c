@@ -99,17 +99,31 @@ static void what_nobody_asked_for_must_be_one_of_so_many_probes(void **state)
     stage_close(&s);
 }
 
-/* Only a lease can tell whether uses go well again; and who is refused is told of no failed create,
- * unless creates fail now. */
+/* Only a lease can tell whether uses go well again. */
 static void what_nobody_asked_for_must_be_no_probe_where_uses_opened_the_circuit(void **state)
 {
-    struct kp__failure last = { .code = KP_ECREATE };
     struct stage s;
     bool mark = true;
 
     (void)state;
     stage_open(&s);
     struct kp__subpool *sub = circuit(&s, KP_BREAK_USE | KP_BREAK_CREATE);
+    open_it(&s, sub);
+    s.now += 100;
+    assert_false(kp__probe_unasked(&s.core, sub, &mark, s.now));
+    assert_false(mark);
+    stage_close(&s);
+}
+
+/* A create that failed long ago is no reason. */
+static void where_uses_opened_the_circuit_only_creates_that_fail_now_must_be_told(void **state)
+{
+    struct kp__failure last = { .code = KP_ECREATE };
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
     open_it(&s, sub);
     struct kp__health *health = &kp__rare(&s.core, sub)->health;
     health->last = &last;
@@ -118,9 +132,6 @@ static void what_nobody_asked_for_must_be_no_probe_where_uses_opened_the_circuit
     assert_ptr_equal(kp__circuit_cause(sub), &last);
     health->failures = 0;
     health->last = NULL;
-    s.now += 100;
-    assert_false(kp__probe_unasked(&s.core, sub, &mark, s.now));
-    assert_false(mark);
     stage_close(&s);
 }
 
@@ -461,6 +472,7 @@ int main(void)
         cmocka_unit_test(what_nobody_asked_for_must_be_no_probe_of_a_circuit_that_opened),
         cmocka_unit_test(what_nobody_asked_for_must_be_one_of_so_many_probes),
         cmocka_unit_test(what_nobody_asked_for_must_be_no_probe_where_uses_opened_the_circuit),
+        cmocka_unit_test(where_uses_opened_the_circuit_only_creates_that_fail_now_must_be_told),
         cmocka_unit_test(a_creation_that_comes_after_the_close_must_end_the_probe),
         cmocka_unit_test(the_mark_of_a_probe_must_go_by_way_of_its_victims),
         cmocka_unit_test(a_probe_that_never_ends_must_not_hold_up_the_next_for_ever),

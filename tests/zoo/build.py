@@ -201,7 +201,7 @@ def check(out):
 
 
 def main():
-    if len(sys.argv) < 2 or sys.argv[2:] not in ([], ["--check"]):
+    if len(sys.argv) < 2 or sys.argv[1][:1] == "-" or sys.argv[2:] not in ([], ["--check"]):
         sys.exit(__doc__)
     try:
         animals = parse()
