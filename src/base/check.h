@@ -27,6 +27,13 @@
 #define KP__KNOWN(cond) ((cond) ? (void)0 : __builtin_unreachable())
 #endif
 
+/* cond, for the compiler to lay out the code for its being true. */
+#if defined __GNUC__
+#define KP__MOSTLY(cond) (__builtin_expect(!!(cond), 1))
+#else
+#define KP__MOSTLY(cond) (cond)
+#endif
+
 static inline _Noreturn void kp__check_failed(const char *file, int line, const char *cond)
 {
     fprintf(stderr, "%s:%d: check failed: %s\n", file, line, cond);

@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+_Atomic ptrdiff_t kp__rseq_offset;
+
 static bool membarrier(int command)
 {
     return syscall(SYS_membarrier, command, 0, 0) == 0;
@@ -27,6 +29,8 @@ bool kp__sequences_begin(void)
                membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ);
 
     errno = saved;
+    /* relaxed: always the same */
+    if (may) atomic_store_explicit(&kp__rseq_offset, __rseq_offset, memory_order_relaxed);
     return may;
 }
 

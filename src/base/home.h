@@ -53,6 +53,11 @@ bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word, uint64_t ex
 #elif KP__SEQUENCES
 #include <sys/rseq.h>
 
+#include "base/world.h"
+
+/* __rseq_offset, from kp__sequences_begin on: another library's variable takes two loads. */
+extern KP__INSIDE _Atomic ptrdiff_t kp__rseq_offset;
+
 #if defined __has_feature
 #if __has_feature(thread_sanitizer)
 #define KP__SEES_NO_SEQUENCES 1

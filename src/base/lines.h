@@ -62,7 +62,7 @@ static inline uint32_t kp__lines_made(const struct kp__lines *lines)
 /* The line with this number, which must have been made, or be 0. */
 static inline void *kp__line(struct kp__lines *lines, uint32_t number)
 {
-    if (__builtin_expect(number < KP__LINES_FIRST, 1))
+    if (KP__MOSTLY(number < KP__LINES_FIRST))
         return lines->first + (size_t)number * KP__LINE;
     /* relaxed: written before the line was made; whoever has its number got it by an acquire
      * (kp__lines_made, core/lane.h), from kp__line_seen, or under a lock */
@@ -73,7 +73,7 @@ static inline void *kp__line(struct kp__lines *lines, uint32_t number)
  * memory for this number. */
 static inline void *kp__line_seen(struct kp__lines *lines, uint64_t number)
 {
-    if (__builtin_expect(number < KP__LINES_FIRST, 1))
+    if (KP__MOSTLY(number < KP__LINES_FIRST))
         return lines->first + (size_t)number * KP__LINE;
     /* acquire: pairs with the release in lines.c, make_room */
     if (number >= atomic_load_explicit(&lines->room, memory_order_acquire)) return NULL;

@@ -60,7 +60,7 @@
 /* What the lowest bits of a word say. */
 enum {
     KP__SHUT = 0,    /* only the books know */
-    KP__WORD_IDLE = 1,
+    KP__WORD_IDLE = 1, /* in a lease's variable: it has ended, through this variable */
     KP__WORD_LENT = 2,
     KP__TURN = 4,    /* and requests wait until a turn is over (KP_EVENTUAL) */
     KP__ASKS = 8,    /* the release asks first whether the resource is clean (driver.is_clean) */
@@ -102,9 +102,8 @@ static inline uint64_t kp__seat_word(const struct kp__seat *seat, bool asks)
 
 /* The last number of a lease (opaque[2]): the count of forks, marks, and its cell or its seat. */
 #define KP__LEASE_LIVE (UINT64_C(1) << 32)
-#define KP__LEASE_ENDED (UINT64_C(1) << 33)
-#define KP__LEASE_CELL (UINT64_C(1) << 34) /* it names a cell; its seat is 0 of that cell's slot */
-#define KP__LEASE_FORKS_AT 35
+#define KP__LEASE_CELL (UINT64_C(1) << 33) /* it names a cell; its seat is 0 of that cell's slot */
+#define KP__LEASE_FORKS_AT 34
 #define KP__LEASE_FORKS (UINT64_C(0xffffffff) >> (KP__LEASE_FORKS_AT - 32))
 
 static inline uint64_t kp__lease_marks(uint32_t forks)

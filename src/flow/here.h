@@ -33,11 +33,11 @@ struct kp__here {
 
     /* its last hit by a pinned key (hit.c) */
     const kp_pool *door;
-    kp_key key;
+    kp_key key;         /* of size 0, which no pin has: there was none */
     const struct kp__lane *lane;
-    struct kp__cell *found; /* NULL: there was none */
-    uint32_t number;        /* of `found` */
-    bool claimed_wrong;     /* it has just claimed a wrong cell, and goes the long way */
+    struct kp__cell *found;
+    uint64_t lease;     /* the last number of the leases of `found` */
+    bool claimed_wrong; /* it has just claimed a wrong cell, and goes the long way */
 
     uint32_t answering; /* how many calls of kp_job_done it is in */
     uint32_t id;        /* the system's; 0: not needed so far */

@@ -87,14 +87,20 @@ static KP__PART bool hit_pinned(const kp_pool *door, kp_key key, const char *tag
         return false;
     struct kp__cell *cell = claim(lane, &at, &word);
     if (!cell) return false;
-    kp__lend(cell, at, word, tag, site, out);
+    kp__lend(cell, kp__lease_of_cell(at), word, tag, site, out);
     if (!is_pinned_to(cell, lane, key)) return undo(out);
     kp__here.door = door;
     kp__here.key = key;
     kp__here.lane = lane;
     kp__here.found = cell;
-    kp__here.number = at;
+    kp__here.lease = out->opaque[2];
     return true;
+}
+
+/* The cell is not of the key that was asked for, without an ask. */
+static KP__APART int undo_and_get(kp_pool *door, kp_key key, const void *site, kp_lease *out)
+{
+    return kp__unlend_and_get(door, key, NULL, site, out);
 }
 
 /* A get by a brief key whose only resource may have a home. */
@@ -105,9 +111,8 @@ static KP__APART int get_brief_at_home(kp_pool *door, kp_key key, uint32_t to, c
     uint64_t word;
 
     if (!kp__swing_out(cell, &word)) return kp__get(door, key, NULL, site, out);
-    kp__lend(cell, to, word, NULL, site, out);
-    return kp__cell_is_of(cell, out, door, key) ? 0
-                                                : kp__unlend_and_get(door, key, NULL, site, out);
+    kp__lend(cell, kp__lease_of_cell(to), word, NULL, site, out);
+    return kp__cell_is_of(cell, out, door, key) ? 0 : undo_and_get(door, key, site, out);
 }
 
 /* A get by a brief key, if the guide leads to its only resource. */
@@ -125,9 +130,8 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_le
         return kp__get_by_key(door, key, NULL, site, out);
     if (!kp__swing_out_anywhere(cell, &word))
         return get_brief_at_home(door, key, (uint32_t)to, site, out);
-    kp__lend(cell, to, word, NULL, site, out);
-    return kp__cell_is_of(cell, out, door, key) ? 0
-                                                : kp__unlend_and_get(door, key, NULL, site, out);
+    kp__lend(cell, kp__lease_of_cell(to), word, NULL, site, out);
+    return kp__cell_is_of(cell, out, door, key) ? 0 : undo_and_get(door, key, site, out);
 }
 
 /* The same for keys of up to 8 bytes and for longer ones. These are functions of their own, so that
@@ -144,39 +148,46 @@ static KP__APART int get_up_to_16(kp_pool *door, kp_key key, const void *site, k
     return get_brief(door, key, site, out);
 }
 
-static KP__APART int get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
-                         kp_lease *out)
+/* A get with an ask; or without a pool, which the long way refuses. */
+static KP__APART int get_asking(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
+                                kp_lease *out)
 {
+    if (!door) return kp__get(door, key, ask, site, out);
     if (!kp__is_pinned(key)) return kp__get_by_key(door, key, ask, site, out);
-    if (!door || (ask && !kp__is_plain(ask)) ||
-        !hit_pinned(door, key, ask ? ask->tag : NULL, site, out))
+    if (!kp__is_plain(ask) || !hit_pinned(door, key, ask->tag, site, out))
         return kp__get(door, key, ask, site, out);
-    if (ask && ask->why) memset(ask->why, 0, sizeof *ask->why);
+    if (ask->why) memset(ask->why, 0, sizeof *ask->why);
     return 0;
 }
 
-/* A get by the same pinned key as last time, without an ask: the cell that was found last time is
- * tried first. After the claim it is checked that the cell is still that key's. A child of fork
- * begins with nothing remembered (here.c). */
-static KP__APART KP__ALIGNED int get_again(kp_pool *door, kp_key key, const kp_ask *ask,
-                                           const void *site, kp_lease *out)
+/* A get by a key that is not brief, all ways but the shortest. */
+static KP__APART int get_pinned(kp_pool *door, kp_key key, const void *site, kp_lease *out)
+{
+    if (!kp__is_pinned(key)) return kp__get_by_key(door, key, NULL, site, out);
+    return hit_pinned(door, key, NULL, site, out) ? 0 : kp__get(door, key, NULL, site, out);
+}
+
+/* The shortest way: a get by the same pinned key as last time tries the cell that was found last
+ * time. After the claim it is checked that the cell is still that key's. A thread that has found
+ * none yet, or is alone in a child of fork (here.c), remembers a key of size 0, which is brief. */
+static KP__APART KP__ALIGNED int get_again(kp_pool *door, kp_key key, const void *site,
+                                           kp_lease *out)
 {
     const struct kp__here *here = &kp__here;
     struct kp__cell *cell = here->found;
+    bool same = key.size == here->key.size && key.data == here->key.data && door == here->door;
     uint64_t word;
 
-    if (ask || !cell || key.size != here->key.size || key.data != here->key.data ||
-        door != here->door)
-        return get(door, key, ask, site, out);
-    if (!kp__swing_out(cell, &word)) return get(door, key, NULL, site, out);
-    kp__lend(cell, here->number, word, NULL, site, out);
-    return is_pinned_to(cell, here->lane, key) ? 0
-                                               : kp__unlend_and_get(door, key, NULL, site, out);
+    if (!KP__MOSTLY(same && kp__swing_out(cell, &word))) return get_pinned(door, key, site, out);
+    kp__lend(cell, here->lease, word, NULL, site, out);
+    return KP__MOSTLY(is_pinned_to(cell, here->lane, key)) ? 0
+                                                           : undo_and_get(door, key, site, out);
 }
 
 KP__ALIGNED int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
 {
-    if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, KP__SITE, out);
+    if (ask || !door) return get_asking(door, key, ask, KP__SITE, out);
+    if (key.size > KP__BRIEF) return get_again(door, key, KP__SITE, out);
     if (key.size <= 8) return get_up_to_8(door, key, KP__SITE, out);
     return get_up_to_16(door, key, KP__SITE, out);
 }
@@ -184,7 +195,8 @@ KP__ALIGNED int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *o
 /* kp_get written out again: a part that both share would cost each an instruction. */
 int kp__get_from(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out)
 {
-    if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, site, out);
+    if (ask || !door) return get_asking(door, key, ask, site, out);
+    if (key.size > KP__BRIEF) return get_again(door, key, site, out);
     if (key.size <= 8) return get_up_to_8(door, key, site, out);
     return get_up_to_16(door, key, site, out);
 }
@@ -210,17 +222,17 @@ static KP__PART struct kp__cell *cell_of(const kp_lease *lease)
                                                                                              : NULL;
 }
 
-/* End a lease on an open lane whose cell has no home. */
-static KP__PART bool swing_back_anywhere(struct kp__cell *cell, kp_lease *lease)
+/* End a lease, which has this word, on an open lane, if its cell has no home. */
+static KP__PART bool swing_back_anywhere(struct kp__cell *cell, kp_lease *lease, uint64_t word)
 {
-    uint64_t word = lease->opaque[1], back = word - (KP__WORD_LENT - KP__WORD_IDLE);
+    uint64_t expected = word, back = word - (KP__WORD_LENT - KP__WORD_IDLE);
 
     if (!ends_by_a_swing(word) ||
         /* release: pairs with the acquire that takes it next, or shuts the lane */
-        !atomic_compare_exchange_strong_explicit(&cell->word, &word, back, memory_order_release,
-                                                 memory_order_relaxed))
+        !atomic_compare_exchange_strong_explicit(&cell->word, &expected, back,
+                                                 memory_order_release, memory_order_relaxed))
         return false;
-    kp__mark_ended(lease);
+    kp__mark_ended(lease, word);
     return true;
 }
 
@@ -231,12 +243,11 @@ static KP__PART bool swing_back(kp_lease *lease)
     struct kp__cell *cell = cell_of(lease);
 
     if (!cell) return false;
-    if (!(word & KP__HOMED))
-        return (word & KP__NOT_SEEKING) && swing_back_anywhere(cell, lease);
-    if ((word & KP__WORD_STATE) != (KP__WORD_LENT | KP__HOMED) ||
-        !kp__swing_at_home(&cell->home, &cell->word, word, word - (KP__WORD_LENT - KP__WORD_IDLE)))
+    if (!KP__MOSTLY((word & KP__WORD_STATE) == (KP__WORD_LENT | KP__HOMED)))
+        return (word & KP__NOT_SEEKING) && swing_back_anywhere(cell, lease, word);
+    if (!kp__swing_at_home(&cell->home, &cell->word, word, word - (KP__WORD_LENT - KP__WORD_IDLE)))
         return false;
-    kp__mark_ended(lease);
+    kp__mark_ended(lease, word);
     return true;
 }
 
@@ -253,10 +264,11 @@ static bool seeks_home(const kp_lease *lease)
 
 static KP__APART bool release(kp_lease *lease, enum kp__lease_end how)
 {
+    uint64_t word = lease->opaque[1];
     struct kp__cell *cell = cell_of(lease);
 
-    if (!cell || (lease->opaque[1] & KP__NOT_SEEKING) || seeks_home(lease) ||
-        !swing_back_anywhere(cell, lease))
+    if (!cell || (word & KP__NOT_SEEKING) || seeks_home(lease) ||
+        !swing_back_anywhere(cell, lease, word))
         return kp__release(lease, how);
     return true;
 }
@@ -319,7 +331,7 @@ static KP__APART bool hit_open(struct kp__pool *pool, kp_key key, const kp_ask *
     if (!kp__is_pinned(key)) kp__lane_guide(&pool->core, sub);
     struct kp__cell *cell = claim(KP__LANE_OF(sub), &at, &word);
     if (!cell && kp__homes_take(&pool->core, &sub, 1)) cell = claim(KP__LANE_OF(sub), &at, &word);
-    if (cell) kp__lend(cell, at, word, ask ? ask->tag : NULL, site, out);
+    if (cell) kp__lend(cell, kp__lease_of_cell(at), word, ask ? ask->tag : NULL, site, out);
     return cell != NULL;
 }
 
@@ -342,6 +354,6 @@ bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lea
         return false;
     kp__home_take(&pool->core, slot); /* its home is another processor */
     if (!kp__home_seek(&pool->core, slot, word)) return false;
-    kp__mark_ended(lease);
+    kp__mark_ended(lease, word);
     return true;
 }

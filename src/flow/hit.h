@@ -30,7 +30,8 @@ static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
 
     *lent = word + KP__WORD_NEXT + (KP__WORD_LENT - KP__WORD_IDLE);
     if (!(word & KP__WORD_IDLE)) return false;
-    if (word & KP__HOMED) return kp__swing_at_home(&cell->home, &cell->word, word, *lent);
+    if (KP__MOSTLY(word & KP__HOMED))
+        return kp__swing_at_home(&cell->home, &cell->word, word, *lent);
     /* acquire: pairs with the release that made it idle: the end of a lease, the opening of its
      * lane (core/lane.c), or the taking of its home (core/home.c). The load above is not enough: a
      * lane that shuts and opens again without a hit gives an idle word its old value back, and
@@ -53,24 +54,31 @@ static KP__PART bool kp__swing_out_anywhere(struct kp__cell *cell, uint64_t *len
                                                    memory_order_relaxed);
 }
 
-/* Write the lease of a cell that was swung out to `word`, and note its tag and site in the cell. */
-static KP__PART void kp__lend(struct kp__cell *cell, uint64_t number, uint64_t word,
+/* Write the lease of a cell that was swung out to `word`, and note its tag and site in the cell.
+ * `last`: its last number (kp__lease_of_cell). */
+static KP__PART void kp__lend(struct kp__cell *cell, uint64_t last, uint64_t word,
                               const char *tag, const void *site, kp_lease *out)
 {
     out->resource = cell->resource;
     /* relaxed, all: nobody else writes them while it is lent */
     out->opaque[0] = atomic_load_explicit(&cell->id, memory_order_relaxed);
     out->opaque[1] = word;
-    out->opaque[2] = kp__lease_of_cell(number);
+    out->opaque[2] = last;
     atomic_store_explicit(&cell->tag, tag, memory_order_relaxed);
     atomic_store_explicit(&cell->site, site, memory_order_relaxed);
 }
 
-/* The variable of a lease that has ended. Copies of it are told by their numbers. */
-static KP__PART void kp__mark_ended(kp_lease *lease)
+/* A lease with this word has ended, and its variable says so, as its cell does: IDLE. Copies of the
+ * variable are told by their numbers. */
+static KP__PART void kp__mark_ended(kp_lease *lease, uint64_t word)
 {
     lease->resource = NULL;
-    lease->opaque[2] |= KP__LEASE_ENDED;
+    lease->opaque[1] = word - (KP__WORD_LENT - KP__WORD_IDLE);
+}
+
+static inline bool kp__has_ended(const kp_lease *lease)
+{
+    return (lease->opaque[1] & (KP__WORD_IDLE | KP__WORD_LENT)) == KP__WORD_IDLE;
 }
 
 /* Swing out a cell of a lane of this shape. NULL: none could be taken here, or the lane is shut. */

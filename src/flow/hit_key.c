@@ -69,7 +69,7 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
     uint32_t to = 0, number;
     uint64_t word;
 
-    if (!door || (ask && !kp__is_plain(ask))) return kp__get(door, key, ask, site, out);
+    if (ask && !kp__is_plain(ask)) return kp__get(door, key, ask, site, out);
     /* acquire: pairs with the release in widen_guide (room.c), after the guide was made */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
     if (guide && fits(door, key)) {
@@ -77,7 +77,7 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
         cell = claim(to, &number, &word);
     }
     if (!cell) return kp__get(door, key, ask, site, out);
-    kp__lend(cell, number, word, ask ? ask->tag : NULL, site, out);
+    kp__lend(cell, kp__lease_of_cell(number), word, ask ? ask->tag : NULL, site, out);
     bool is_of = to & KP__TO_LANE ? lane_is_of(cell, to & ~KP__TO_LANE, door, key)
                                   : kp__cell_is_of(cell, out, door, key);
     if (!is_of) return kp__unlend_and_get(door, key, ask, site, out);

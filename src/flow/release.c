@@ -83,7 +83,7 @@ static const char *not_held(struct held *h, uint64_t word)
 static bool is_of_before_fork(const kp_lease *lease)
 {
     /* relaxed: written only in a child of fork, before that has a second thread */
-    return (lease->opaque[2] & KP__LEASE_LIVE) && !(lease->opaque[2] & KP__LEASE_ENDED) &&
+    return (lease->opaque[2] & KP__LEASE_LIVE) && !kp__has_ended(lease) &&
            lease->opaque[2] >> KP__LEASE_FORKS_AT <
                (atomic_load_explicit(&kp__forks, memory_order_relaxed) & KP__LEASE_FORKS);
 }
@@ -160,7 +160,7 @@ static bool come_to(const kp_lease *lease, bool quiet, struct held *h)
 static const char *what_is_wrong(const kp_lease *lease, bool quiet, struct held *h)
 {
     if (h->stranded) return inherited;
-    h->over = lease->opaque[2] & KP__LEASE_ENDED;
+    h->over = kp__has_ended(lease);
     if (h->slot && h->slot->sub && !(h->over && quiet)) kp__shut(h->pool, h->slot->sub);
     if (h->over)
         return "this lease has ended already, through this variable: released twice, or used after "
@@ -269,7 +269,7 @@ static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
         kp__leave(h.pool, &todo);
         return false;
     }
-    kp__mark_ended(lease);
+    kp__mark_ended(lease, lease->opaque[1]);
     bool keep = !discard && (h.seat->decided ? h.seat->reuse : sub->rules->reuse);
     kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
     if (kp__is_revoked(h.slot, h.seat)) {
@@ -298,7 +298,7 @@ bool kp__release(kp_lease *lease, enum kp__lease_end how)
     if (is_zero(lease)) return true;
     enum kp__asked asked = kp__ask(lease);
     if (asked != KP__BACK) return end(lease, how, asked);
-    kp__mark_ended(lease);
+    kp__mark_ended(lease, lease->opaque[1]);
     return true;
 }
 

@@ -135,7 +135,7 @@ static void a_lease_with_any_bit_wrong_must_be_told(void)
     assert_all_back(1);
 }
 
-/* Two bits wrong: the number of what is idle. */
+/* Two bits wrong: the number of what is idle, which a variable has after its lease. */
 static void a_lease_that_is_none_yet_must_be_told(void)
 {
     kp_lease lease = lent_at_home(1), none = lease;
@@ -144,7 +144,7 @@ static void a_lease_that_is_none_yet_must_be_told(void)
     none.opaque[1] = view_of(none.resource).word;
     assert_true(is_at_home(none.resource, 0));
     kp_release(&none);
-    hit_assert_told(1, "not a lease");
+    hit_assert_told(1, "ended already");
     assert_all_back(1);
 }
 
