@@ -13,6 +13,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 struct file {
@@ -52,6 +53,14 @@ const char *kp__sqlite_unfit(const char *file)
     struct stat is;
 
     return stat(file, &is) == 0 && S_ISFIFO(is.st_mode) ? "it is a pipe" : NULL;
+}
+
+const char *kp__sqlite_reason(sqlite3 *db, int code)
+{
+    bool kept = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR;
+    int error = kept ? sqlite3_system_errno(db) : 0;
+
+    return error > 0 ? strerror(error) : NULL;
 }
 
 void kp__sqlite_inherit(sqlite3 *db)

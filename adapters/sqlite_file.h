@@ -11,6 +11,10 @@
 /* Why SQLite must not even try to open this file; or NULL. */
 const char *kp__sqlite_unfit(const char *file);
 
+/* Why the system would not: a permission, no such folder, no descriptors, ... SQLite keeps it for
+ * these errors. NULL: it has none. */
+const char *kp__sqlite_reason(sqlite3 *db, int code);
+
 /* Remember the file of a connection of the parent's. */
 void kp__sqlite_inherit(sqlite3 *db);
 

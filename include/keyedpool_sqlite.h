@@ -94,7 +94,8 @@ typedef struct kp_sqlite_counts {
 /* {0} and NULL are valid (R2). The strings and the struct are copied. */
 typedef struct kp_sqlite_options {
     int64_t     readers;        /* [4] connections per file that read: max_live of their key */
-    int64_t     busy_timeout_ms;    /* [5 s] for locks of other processes; NONE: do not wait */
+    int64_t     busy_timeout_ms;    /* [5 s] for locks of other processes; NONE: do not wait. What
+                                       pragmas or on_open set instead stays */
     const char *journal_mode;   /* ["wal"] set by the writer; "": leave the file as it is */
     const char *pragmas;        /* SQL run on every new connection: "PRAGMA foreign_keys = on" */
     const char *vfs;            /* of sqlite3_open_v2 */
