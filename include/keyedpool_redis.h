@@ -50,10 +50,10 @@ typedef enum kp_redis_tidy {
     KP_REDIS_RESET = 1,         /* on give-back RESET, then AUTH, SELECT and CLIENT SETNAME anew, in
                                    one round trip; replies left unread are read and thrown away. A
                                    server before 6.2 gets DISCARD, HELLO 2, UNSUBSCRIBE,
-                                   PUNSUBSCRIBE, UNWATCH, CLIENT TRACKING OFF and CLIENT SETNAME ""
-                                   instead of RESET. What RESET leaves on stays: CLIENT NO-EVICT and
-                                   SCRIPT DEBUG, and before 6.2 who was logged in, if the pool has
-                                   no password */
+                                   PUNSUBSCRIBE, UNWATCH, CLIENT TRACKING OFF, CLIENT SETNAME "" and
+                                   READWRITE instead of RESET. What RESET leaves on stays: CLIENT
+                                   NO-EVICT and SCRIPT DEBUG, and before 6.2 who was logged in, if
+                                   the pool has no password */
     KP_REDIS_LOOK               /* only look, without the server: unread replies, unsent commands
                                    and errors end a connection, and all else that a borrower
                                    changed stays. A reply that has not arrived yet cannot be seen,
