@@ -177,11 +177,14 @@ static int create(kp_job *job, void **resource)
         return refuse(job, "sqlite: this file was open at the fork, so the child must not use it:"
                            " fork before a file is opened, or exec");
     }
-    if (rc == SQLITE_OK)
-        rc = set_up_in_time(job, db, &hint);
-    else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
-             sqlite3_system_errno(db) == ENOENT)
+    if (rc == SQLITE_OK) {
+        rc = kp__sqlite_note(db);
+        if (rc == SQLITE_OK)
+            rc = set_up_in_time(job, db, &hint);
+    } else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
+               sqlite3_system_errno(db) == ENOENT) {
         hint = "the file does not exist yet: get its writer first";
+    }
     if (rc != SQLITE_OK) {
         int result = fail(job, db, error_code(db, rc), hint);
         (void)sqlite3_close_v2(db);
@@ -391,14 +394,6 @@ static int destroy(kp_job *job, void *resource)
     return fail(job, NULL, rc, "statements or a backup are open: it is closed when they end");
 }
 
-/* Nothing is closed: that is not allowed in a child, either. */
-static int abandon(kp_job *job, void *resource)
-{
-    (void)job;
-    kp__sqlite_inherit(resource);
-    return 0;
-}
-
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* The name of the first impossible option, with a sentence; or NULL. */
@@ -477,7 +472,7 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
         return KP_ENOMEM;
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .is_clean = is_clean, .abandon = abandon, .ctx = kept, .drop_ctx = kp__drop_kept,
+        .is_clean = is_clean, .ctx = kept, .drop_ctx = kp__drop_kept,
     };
     memset(&options->key_type, 0, sizeof options->key_type);
     options->key_type.size = sizeof(kp_sqlite_key);

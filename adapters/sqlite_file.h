@@ -15,8 +15,8 @@ const char *kp__sqlite_unfit(const char *file);
  * these errors. NULL: it has none. */
 const char *kp__sqlite_reason(sqlite3 *db, int code);
 
-/* Remember the file of a connection of the parent's. */
-void kp__sqlite_inherit(sqlite3 *db);
+/* Note that the file of this connection is open, until it is closed. SQLITE_OK, or why not. */
+int kp__sqlite_note(sqlite3 *db);
 
 /* Was the file of this connection open at the fork? */
 bool kp__sqlite_is_inherited(sqlite3 *db);

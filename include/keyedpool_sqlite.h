@@ -23,9 +23,10 @@
  *
  * A child of fork must not use a file that was open at the fork: SQLite keeps its locks once for
  * each process, so the child would have none, and could lose what it commits. Its gets of such a
- * file are answered KP_EREFUSED; other files can be used. So fork before a file is opened, or exec.
- * Unchecked: files that another thread was opening or closing at that moment, or that borrowers
- * have attached.
+ * file, of whichever pool, are answered KP_EREFUSED; other files can be used. So fork before a file
+ * is opened, or exec. Unchecked: files that another thread was opening at that moment, that were
+ * not opened by a pool, or that borrowers have attached. (Each connection has a collation
+ * "keyedpool", by which the adapter hears that it was closed.)
  */
 #ifndef KEYEDPOOL_SQLITE_H
 #define KEYEDPOOL_SQLITE_H
