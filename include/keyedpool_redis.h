@@ -21,7 +21,11 @@
  * it is lent or when it comes back, is KP_EGONE; limits.on_gone says what happens to the others.
  * Replies that take too long are not KP_EGONE. On Linux a connection that the server ends while it
  * is idle is dropped before anybody borrows it (kp_options.watch_every_ms). After a borrower called
- * redisReconnect, a connection is no longer watched.
+ * redisReconnect, a connection is no longer watched. A server that a failover has made a replica
+ * still answers PING, and only borrowers hear of it (READONLY): the one who does should call
+ * kp_rotate with KP_NONE, which has all connections of the key made anew. That a server vanished
+ * without a word is noticed by the kernel's probes, after 90 s in which nothing was said; a
+ * borrower that has sent a command may wait much longer, unless there is a command_timeout_ms.
  *
  * The key's text appears in reports: a password is better placed in the options, or in `where`.
  *
