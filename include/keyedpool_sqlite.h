@@ -25,8 +25,9 @@
  * each process, so the child would have none, and could lose what it commits. Its gets of such a
  * file, of whichever pool, are answered KP_EREFUSED; other files can be used. So fork before a file
  * is opened, or exec. Unchecked: files that another thread was opening at that moment, that were
- * not opened by a pool, or that borrowers have attached. (Each connection has a collation
- * "keyedpool", by which the adapter hears that it was closed.)
+ * not opened by a pool, or that borrowers have attached. If another thread was inside SQLite at
+ * that moment, SQLite's own locks stay taken in the child, which may wait for them for ever. (Each
+ * connection has a collation "keyedpool", by which the adapter hears that it was closed.)
  */
 #ifndef KEYEDPOOL_SQLITE_H
 #define KEYEDPOOL_SQLITE_H
