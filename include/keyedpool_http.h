@@ -27,7 +27,9 @@
  * CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until the next transfer
  * begins, what curl_easy_header tells of the last answer. CURLOPT_OPENSOCKETFUNCTION and
  * CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection keeps the functions with which it was
- * made, past the lease of whoever set them.
+ * made, past the lease of whoever set them. It also keeps what CURLOPT_SSL_CTX_FUNCTION (whom to
+ * trust, a client's certificate) and CURLOPT_SOCKOPTFUNCTION did to it, and libcurl uses it for
+ * those who said nothing of the kind: set these in prepare, for all, or discard (kp_discard).
  *
  * An idle connection that turns out to have ended, or a server that no longer accepts the
  * borrower's calls, is KP_EGONE; limits.on_gone says what happens to the others. On Linux a handle
