@@ -31,6 +31,7 @@ struct client {
     int   fd[SOCKETS_MAX];              /* its open sockets; or -1 */
     int   watched;                      /* the one that the pool watches; or -1 */
     bool  moved;                        /* a socket was opened or closed since the last reset */
+    bool  terse;                        /* its last answer was of HTTP/1: none comes unasked */
     struct kp__transfer *transfer;      /* NULL: curl_easy_perform */
     kp_job *job;                        /* the pending one */
     char  detail[CURL_ERROR_SIZE];      /* why the probe failed */
@@ -151,6 +152,16 @@ static CURLcode begin_anew(struct client *h, kp_key origin)
     return prepare(h, origin);
 }
 
+/* Before the handle forgets it; a transfer that had no answer says nothing of it. */
+static void note_version(struct client *h)
+{
+    long version = 0;
+
+    (void)curl_easy_getinfo(h->easy, CURLINFO_HTTP_VERSION, &version);
+    if (version)
+        h->terse = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
+}
+
 /* ---- making ---------------------------------------------------------------------------------- */
 
 static void end_client(struct client *h)
@@ -191,6 +202,7 @@ static int ready(kp_job *job, struct client *h, CURLcode probed)
         return fail(job, probed, h->detail);
     if (h->transfer)
         (void)kp__transfer_stop(h->transfer);
+    note_version(h);
     rc = begin_anew(h, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
 }
@@ -331,17 +343,14 @@ static bool is_gone(const struct client *h)
            (began <= 0 || code == ECONNRESET || code == EPIPE || code == ETIMEDOUT);
 }
 
-/* Has more come than the answer? The next borrower would take it for the answer to his request.
- * Only HTTP/1 says nothing unasked. */
+/* Has more come than the answer? The next borrower would take it for the answer to his request. */
 static bool has_unread(const struct client *h)
 {
     bool unread = false;
-    long version = 0;
 
-    for (int i = 0; i < SOCKETS_MAX; i++)
+    for (int i = 0; i < SOCKETS_MAX && h->terse; i++)
         unread = unread || (h->fd[i] >= 0 && kp__peek(h->fd[i]) > 0);
-    (void)curl_easy_getinfo(h->easy, CURLINFO_HTTP_VERSION, &version);
-    return unread && (version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1);
+    return unread;
 }
 
 static int reset(kp_job *job, void *resource)
@@ -356,6 +365,7 @@ static int reset(kp_job *job, void *resource)
 
         return is_gone(h) ? KP_EGONE : failed;
     }
+    note_version(h);
     if (has_unread(h))
         return fail(job, CURLE_RECV_ERROR, "given back with bytes unread");
     rc = begin_anew(h, job->key);
@@ -363,16 +373,15 @@ static int reset(kp_job *job, void *resource)
 }
 
 /* Asks the kernel, not the server. Bytes that wait answer no request, so something is wrong; but
- * TLS has some of its own. */
+ * HTTP/2 has some of its own. */
 static int validate(kp_job *job, void *resource)
 {
     const struct client *h = resource;
-    bool tls = strncmp(job->key.data, "https:", 6) == 0;
 
     for (int i = 0; i < SOCKETS_MAX; i++) {
         int peeked = h->fd[i] < 0 ? 0 : kp__peek(h->fd[i]), rc;
 
-        if (peeked == 0 || (peeked > 0 && tls))
+        if (peeked == 0 || (peeked > 0 && !h->terse))
             continue;
         if (h->context->options.counts)
             kp__count(&h->context->options.counts->ended, 1);
