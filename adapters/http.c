@@ -31,6 +31,7 @@ struct client {
     int   fd[SOCKETS_MAX];              /* its open sockets; or -1 */
     int   watched;                      /* the one that the pool watches; or -1 */
     bool  moved;                        /* a socket was opened or closed since the last reset */
+    bool  terse;                        /* its last answer was of HTTP/1: none comes unasked */
     struct kp__transfer *transfer;      /* NULL: curl_easy_perform */
     kp_job *job;                        /* the pending one */
     char  detail[CURL_ERROR_SIZE];      /* why the probe failed */
@@ -135,49 +136,6 @@ static int fail(kp_job *job, CURLcode code, const char *sentence)
     return kp_job_fail(job, (int)code, text);
 }
 
-/* Has it a user, a password (which would show in reports), a query or a fragment? */
-static CURLUcode has_more(CURLU *url, bool *more)
-{
-    static const CURLUPart parts[] = { CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY,
-                                       CURLUPART_FRAGMENT };
-    CURLUcode rc = CURLUE_OK;
-
-    for (int i = 0; i < 4 && rc != CURLUE_OUT_OF_MEMORY; i++) {
-        char *part = NULL;
-
-        rc = curl_url_get(url, parts[i], &part, 0);
-        *more = *more || rc == CURLUE_OK;
-        curl_free(part);
-    }
-    return rc == CURLUE_OUT_OF_MEMORY ? rc : CURLUE_OK;
-}
-
-/* Is it scheme://host[:port] and nothing more? CURLUE_OUT_OF_MEMORY, if that cannot be told. */
-static CURLUcode read_origin(kp_key key, bool *good)
-{
-    const char *text = key.data;
-    char *path = NULL;
-    bool more = false;
-    CURLUcode rc;
-    CURLU *url;
-
-    *good = key.size > 0 && !memchr(text, '\0', key.size) &&
-            (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) &&
-            !strpbrk(strstr(text, "://") + 3, "/?#");
-    if (!*good)
-        return CURLUE_OK;
-    url = curl_url();
-    rc = url ? curl_url_set(url, CURLUPART_URL, text, 0) : CURLUE_OUT_OF_MEMORY;
-    if (rc == CURLUE_OK)
-        rc = curl_url_get(url, CURLUPART_PATH, &path, 0);
-    if (rc == CURLUE_OK)
-        rc = has_more(url, &more);
-    *good = rc == CURLUE_OK && strcmp(path, "/") == 0 && !more;
-    curl_free(path);
-    curl_url_cleanup(url);
-    return rc;
-}
-
 /* Set everything back; the connection stays, and what is shared. Cookies would stay, too:
  * COOKIEFILE ends the cookie engine, and before 7.77 only COOKIELIST empties it. */
 static CURLcode begin_anew(struct client *h, kp_key origin)
@@ -192,6 +150,16 @@ static CURLcode begin_anew(struct client *h, kp_key origin)
     curl_easy_reset(h->easy);
     h->moved = false;
     return prepare(h, origin);
+}
+
+/* Before the handle forgets it; a transfer that had no answer says nothing of it. */
+static void note_version(struct client *h)
+{
+    long version = 0;
+
+    (void)curl_easy_getinfo(h->easy, CURLINFO_HTTP_VERSION, &version);
+    if (version)
+        h->terse = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -234,6 +202,7 @@ static int ready(kp_job *job, struct client *h, CURLcode probed)
         return fail(job, probed, h->detail);
     if (h->transfer)
         (void)kp__transfer_stop(h->transfer);
+    note_version(h);
     rc = begin_anew(h, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
 }
@@ -319,7 +288,7 @@ static int create(kp_job *job, void **resource)
     bool good;
     int status;
 
-    if (read_origin(job->key, &good) == CURLUE_OUT_OF_MEMORY)
+    if (kp__http_read_origin(job->key, &good) == CURLUE_OUT_OF_MEMORY)
         return KP_ENOMEM;
     if (!good) {                        /* not shown: it may have a password */
         (void)kp_job_fail(job, (int)CURLE_URL_MALFORMAT,
@@ -374,6 +343,16 @@ static bool is_gone(const struct client *h)
            (began <= 0 || code == ECONNRESET || code == EPIPE || code == ETIMEDOUT);
 }
 
+/* Has more come than the answer? The next borrower would take it for the answer to his request. */
+static bool has_unread(const struct client *h)
+{
+    bool unread = false;
+
+    for (int i = 0; i < SOCKETS_MAX && h->terse; i++)
+        unread = unread || (h->fd[i] >= 0 && kp__peek(h->fd[i]) > 0);
+    return unread;
+}
+
 static int reset(kp_job *job, void *resource)
 {
     struct client *h = resource;
@@ -386,21 +365,23 @@ static int reset(kp_job *job, void *resource)
 
         return is_gone(h) ? KP_EGONE : failed;
     }
+    note_version(h);
+    if (has_unread(h))
+        return fail(job, CURLE_RECV_ERROR, "given back with bytes unread");
     rc = begin_anew(h, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
 }
 
 /* Asks the kernel, not the server. Bytes that wait answer no request, so something is wrong; but
- * TLS has some of its own. */
+ * HTTP/2 has some of its own. */
 static int validate(kp_job *job, void *resource)
 {
     const struct client *h = resource;
-    bool tls = strncmp(job->key.data, "https:", 6) == 0;
 
     for (int i = 0; i < SOCKETS_MAX; i++) {
         int peeked = h->fd[i] < 0 ? 0 : kp__peek(h->fd[i]), rc;
 
-        if (peeked == 0 || (peeked > 0 && tls))
+        if (peeked == 0 || (peeked > 0 && !h->terse))
             continue;
         if (h->context->options.counts)
             kp__count(&h->context->options.counts->ended, 1);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Opening a pool of the HTTP adapter: its options and its counters.
+ * Opening a pool of the HTTP adapter: its options and its counters; and what a key is.
  */
 #include "http_parts.h"
 
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 kp_http_counts kp_http_counts_read(const kp_http_counts *counts)
 {
@@ -14,6 +15,50 @@ kp_http_counts kp_http_counts_read(const kp_http_counts *counts)
 
     kp__counts_read(counts, &out, sizeof out);
     return out;
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+/* Has it a user, a password (which would show in reports), a query or a fragment? */
+static CURLUcode has_more(CURLU *url, bool *more)
+{
+    static const CURLUPart parts[] = { CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY,
+                                       CURLUPART_FRAGMENT };
+    CURLUcode rc = CURLUE_OK;
+
+    for (int i = 0; i < 4 && rc != CURLUE_OUT_OF_MEMORY; i++) {
+        char *part = NULL;
+
+        rc = curl_url_get(url, parts[i], &part, 0);
+        *more = *more || rc == CURLUE_OK;
+        curl_free(part);
+    }
+    return rc == CURLUE_OUT_OF_MEMORY ? rc : CURLUE_OK;
+}
+
+CURLUcode kp__http_read_origin(kp_key key, bool *good)
+{
+    const char *text = key.data;
+    char *path = NULL;
+    bool more = false;
+    CURLUcode rc;
+    CURLU *url;
+
+    *good = key.size > 0 && !memchr(text, '\0', key.size) &&
+            (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) &&
+            !strpbrk(strstr(text, "://") + 3, "/?#");
+    if (!*good)
+        return CURLUE_OK;
+    url = curl_url();
+    rc = url ? curl_url_set(url, CURLUPART_URL, text, 0) : CURLUE_OUT_OF_MEMORY;
+    if (rc == CURLUE_OK)
+        rc = curl_url_get(url, CURLUPART_PATH, &path, 0);
+    if (rc == CURLUE_OK)
+        rc = has_more(url, &more);
+    *good = rc == CURLUE_OK && strcmp(path, "/") == 0 && !more;
+    curl_free(path);
+    curl_url_cleanup(url);
+    return rc;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */

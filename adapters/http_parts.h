@@ -15,6 +15,9 @@ struct kp__http_context {
     struct kp__share *share;
 };
 
+/* Is it scheme://host[:port] and nothing more? CURLUE_OUT_OF_MEMORY, if that cannot be told. */
+CURLUcode kp__http_read_origin(kp_key key, bool *good);
+
 /* All but drop_ctx. */
 kp_driver kp__http_driver(struct kp__http_context *context);
 

@@ -192,7 +192,7 @@ static int add_reset(struct kp__redis_talk *t, const struct kp__redis *r, bool n
 {
     static const char *const old[][3] = {
         { "DISCARD" }, { "HELLO", "2" }, { "UNSUBSCRIBE" }, { "PUNSUBSCRIBE" }, { "UNWATCH" },
-        { "CLIENT", "TRACKING", "OFF" }, { "CLIENT", "SETNAME", "" },
+        { "CLIENT", "TRACKING", "OFF" }, { "CLIENT", "SETNAME", "" }, { "READWRITE" },
     };
     int n = 0;
 
@@ -200,7 +200,7 @@ static int add_reset(struct kp__redis_talk *t, const struct kp__redis *r, bool n
         add(t, "RESET", NULL, NULL);
         n = 1;
     } else {
-        for (; n < 7; n++)
+        for (; n < 8; n++)
             add(t, old[n][0], old[n][1], old[n][2]);
     }
     if (r->to.password[0]) {

@@ -49,16 +49,6 @@ kp_sqlite_counts kp_sqlite_counts_read(const kp_sqlite_counts *counts)
 
 /* ---- create ---------------------------------------------------------------------------------- */
 
-/* Why the system would not: a permission, no such folder, no descriptors, ... SQLite keeps it for
- * these errors. NULL: it has none. */
-static const char *system_reason(sqlite3 *db, int code)
-{
-    bool kept = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR;
-    int error = kept ? sqlite3_system_errno(db) : 0;
-
-    return error > 0 ? strerror(error) : NULL;
-}
-
 /* SQLite's own reason first, the file last: kp_why.text is cut at its end. */
 static int fail(kp_job *job, sqlite3 *db, int code, const char *hint)
 {
@@ -66,7 +56,7 @@ static int fail(kp_job *job, sqlite3 *db, int code, const char *hint)
     char text[512];
 
     if (!hint && db)
-        hint = system_reason(db, code);
+        hint = kp__sqlite_reason(db, code);
     (void)snprintf(text, sizeof text, "sqlite: %s (%d)%s%s: %s of %s",
                    db && sqlite3_extended_errcode(db) == code ? sqlite3_errmsg(db)
                                                               : sqlite3_errstr(code), code,
@@ -145,11 +135,27 @@ static int set_up(const kp_sqlite_options *o, const kp_sqlite_key *key, sqlite3 
     return rc;
 }
 
+/* While it is opened, the request's deadline counts as well. A timeout or a handler that `pragmas`
+ * or on_open have set stays: with a handler SQLite says that the timeout is 0. */
+static int set_up_in_time(const kp_job *job, sqlite3 *db, const char **hint)
+{
+    const kp_sqlite_options *o = job->ctx;
+    int64_t busy_ms = busy_timeout(o), ms = job->left_ms < busy_ms ? job->left_ms : busy_ms;
+    char now[16] = "";
+    int rc;
+
+    (void)sqlite3_busy_timeout(db, (int)ms);
+    rc = set_up(o, job->key.data, db, hint);
+    if (rc == SQLITE_OK && ms != busy_ms &&
+        (sqlite3_exec(db, "PRAGMA busy_timeout", one_value, now, NULL) || atoi(now) == ms))
+        (void)sqlite3_busy_timeout(db, (int)busy_ms);
+    return rc;
+}
+
 static int create(kp_job *job, void **resource)
 {
     const kp_sqlite_options *o = job->ctx;
     const kp_sqlite_key *key = job->key.data;
-    int64_t busy_ms = busy_timeout(o);
     const char *hint = key->file ? kp__sqlite_unfit(key->file) : NULL;
     sqlite3 *db = NULL;
     int rc, flags = SQLITE_OPEN_NOMUTEX | o->open_flags;
@@ -171,10 +177,10 @@ static int create(kp_job *job, void **resource)
         return refuse(job, "sqlite: this file was open at the fork, so the child must not use it:"
                            " fork before a file is opened, or exec");
     }
-    if (rc == SQLITE_OK) {              /* while opening, the request's deadline counts as well */
-        (void)sqlite3_busy_timeout(db, (int)(job->left_ms < busy_ms ? job->left_ms : busy_ms));
-        rc = set_up(o, key, db, &hint);
-        (void)sqlite3_busy_timeout(db, (int)busy_ms);
+    if (rc == SQLITE_OK) {
+        rc = kp__sqlite_note(db);
+        if (rc == SQLITE_OK)
+            rc = set_up_in_time(job, db, &hint);
     } else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
                sqlite3_system_errno(db) == ENOENT) {
         hint = "the file does not exist yet: get its writer first";
@@ -289,13 +295,10 @@ static bool has_backup(sqlite3 *db)
 static int tidy_up(kp_job *job, sqlite3 *db)
 {
     const kp_sqlite_options *o = job->ctx;
-    kp_sqlite_leftover what = { 0 };
+    kp_sqlite_leftover what = { .key = job->key.data, .db = db, .tag = job->tag };
     char sql[256] = "";
     int rc = SQLITE_OK;
 
-    what.key = job->key.data;
-    what.db = db;
-    what.tag = job->tag;
     tidy_statements(job, db, &what, sql, sizeof sql);
     if (!sqlite3_get_autocommit(db)) {
         what.transaction = true;
@@ -391,14 +394,6 @@ static int destroy(kp_job *job, void *resource)
     return fail(job, NULL, rc, "statements or a backup are open: it is closed when they end");
 }
 
-/* Nothing is closed: that is not allowed in a child, either. */
-static int abandon(kp_job *job, void *resource)
-{
-    (void)job;
-    kp__sqlite_inherit(resource);
-    return 0;
-}
-
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* The name of the first impossible option, with a sentence; or NULL. */
@@ -477,7 +472,7 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
         return KP_ENOMEM;
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .is_clean = is_clean, .abandon = abandon, .ctx = kept, .drop_ctx = kp__drop_kept,
+        .is_clean = is_clean, .ctx = kept, .drop_ctx = kp__drop_kept,
     };
     memset(&options->key_type, 0, sizeof options->key_type);
     options->key_type.size = sizeof(kp_sqlite_key);

@@ -11,8 +11,12 @@
 /* Why SQLite must not even try to open this file; or NULL. */
 const char *kp__sqlite_unfit(const char *file);
 
-/* Remember the file of a connection of the parent's. */
-void kp__sqlite_inherit(sqlite3 *db);
+/* Why the system would not: a permission, no such folder, no descriptors, ... SQLite keeps it for
+ * these errors. NULL: it has none. */
+const char *kp__sqlite_reason(sqlite3 *db, int code);
+
+/* Note that the file of this connection is open, until it is closed. SQLITE_OK, or why not. */
+int kp__sqlite_note(sqlite3 *db);
 
 /* Was the file of this connection open at the fork? */
 bool kp__sqlite_is_inherited(sqlite3 *db);

@@ -37,7 +37,7 @@ kp_install(testkit "Virtual clock, failing memory and a scripted driver for user
   REQUIRES "keyedpool = ${PROJECT_VERSION}" LIBS_PRIVATE -pthread)
 # A program passes what it was lent to the vendor's functions: it links the vendor's library, too.
 kp_install(sqlite "SQLite connections for keyedpool: many readers, one fair writer"
-  REQUIRES "keyedpool = ${PROJECT_VERSION} sqlite3")
+  REQUIRES "keyedpool = ${PROJECT_VERSION} sqlite3" LIBS_PRIVATE -pthread)
 
 kp_install(apr "A drop-in for apr_reslist on keyedpool"
   REQUIRES "keyedpool = ${PROJECT_VERSION} apr-1 apr-util-1")

@@ -18,14 +18,18 @@
  * answer: then libcurl has closed it. If the server ended the connection, libcurl connects again
  * during the next transfer. A handle is closed if its last transfer had no answer and a connection
  * was opened or closed for it, since libcurl may still keep what it did not send (a password, say);
- * and if several connections are open, as after CURLOPT_CONNECT_ONLY. Do not put a handle into a
- * multi handle, nor into a share of your own that shares connections: connections made there belong
- * to those, and would outlive the handle.
+ * if several connections are open, as after CURLOPT_CONNECT_ONLY; and if there are unread bytes
+ * after an answer of HTTP/1, since the next borrower would read them as his. Those that come later
+ * are seen only where an idle handle is checked (limits.validate_after_ms). Do not put a handle
+ * into a multi handle, nor into a share of your own that shares connections: connections made there
+ * belong to those, and would outlive the handle.
  * CURLOPT_RESOLVE of one borrower affects all, since names are shared, and libcurl keeps what
  * CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until the next transfer
  * begins, what curl_easy_header tells of the last answer. CURLOPT_OPENSOCKETFUNCTION and
  * CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection keeps the functions with which it was
- * made, past the lease of whoever set them.
+ * made, past the lease of whoever set them. It also keeps what CURLOPT_SSL_CTX_FUNCTION (whom to
+ * trust, a client's certificate) and CURLOPT_SOCKOPTFUNCTION did to it, and libcurl uses it for
+ * those who said nothing of the kind: set these in prepare, for all, or discard (kp_discard).
  *
  * An idle connection that turns out to have ended, or a server that no longer accepts the
  * borrower's calls, is KP_EGONE; limits.on_gone says what happens to the others. On Linux a handle

@@ -28,7 +28,11 @@
  * not known, and KP_EGONE is said of an idle timeout, too. On Linux a connection that the server
  * ends while it is idle is dropped before anybody borrows it (kp_options.watch_every_ms); notices
  * and TLS's own messages do no harm. A connection on which the borrower called PQreset is closed
- * when it comes back.
+ * when it comes back. A server that a failover has made a standby still answers, and only borrowers
+ * hear of it (25006): the one who does should call kp_rotate with KP_NONE, which has all
+ * connections of the key made anew; target_session_attrs in the conninfo finds the server that may
+ * write. A borrower whose server vanished without a word waits for as long as the conninfo says
+ * (keepalives_idle, tcp_user_timeout): by default for hours.
  *
  * libpq looks up host names while it connects, and blocks for that: use hostaddr= or a Unix socket
  * where a deadline must hold, or where nothing may ever block. libpq's connect_timeout has no

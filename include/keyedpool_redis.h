@@ -21,7 +21,11 @@
  * it is lent or when it comes back, is KP_EGONE; limits.on_gone says what happens to the others.
  * Replies that take too long are not KP_EGONE. On Linux a connection that the server ends while it
  * is idle is dropped before anybody borrows it (kp_options.watch_every_ms). After a borrower called
- * redisReconnect, a connection is no longer watched.
+ * redisReconnect, a connection is no longer watched. A server that a failover has made a replica
+ * still answers PING, and only borrowers hear of it (READONLY): the one who does should call
+ * kp_rotate with KP_NONE, which has all connections of the key made anew. That a server vanished
+ * without a word is noticed by the kernel's probes, after 90 s in which nothing was said; a
+ * borrower that has sent a command may wait much longer, unless there is a command_timeout_ms.
  *
  * The key's text appears in reports: a password is better placed in the options, or in `where`.
  *
@@ -50,10 +54,10 @@ typedef enum kp_redis_tidy {
     KP_REDIS_RESET = 1,         /* on give-back RESET, then AUTH, SELECT and CLIENT SETNAME anew, in
                                    one round trip; replies left unread are read and thrown away. A
                                    server before 6.2 gets DISCARD, HELLO 2, UNSUBSCRIBE,
-                                   PUNSUBSCRIBE, UNWATCH, CLIENT TRACKING OFF and CLIENT SETNAME ""
-                                   instead of RESET. What RESET leaves on stays: CLIENT NO-EVICT and
-                                   SCRIPT DEBUG, and before 6.2 who was logged in, if the pool has
-                                   no password */
+                                   PUNSUBSCRIBE, UNWATCH, CLIENT TRACKING OFF, CLIENT SETNAME "" and
+                                   READWRITE instead of RESET. What RESET leaves on stays: CLIENT
+                                   NO-EVICT and SCRIPT DEBUG, and before 6.2 who was logged in, if
+                                   the pool has no password */
     KP_REDIS_LOOK               /* only look, without the server: unread replies, unsent commands
                                    and errors end a connection, and all else that a borrower
                                    changed stays. A reply that has not arrived yet cannot be seen,

@@ -23,9 +23,11 @@
  *
  * A child of fork must not use a file that was open at the fork: SQLite keeps its locks once for
  * each process, so the child would have none, and could lose what it commits. Its gets of such a
- * file are answered KP_EREFUSED; other files can be used. So fork before a file is opened, or exec.
- * Unchecked: files that another thread was opening or closing at that moment, or that borrowers
- * have attached.
+ * file, of whichever pool, are answered KP_EREFUSED; other files can be used. So fork before a file
+ * is opened, or exec. Unchecked: files that another thread was opening at that moment, that were
+ * not opened by a pool, or that borrowers have attached. If another thread was inside SQLite at
+ * that moment, SQLite's own locks stay taken in the child, which may wait for them for ever. (Each
+ * connection has a collation "keyedpool", by which the adapter hears that it was closed.)
  */
 #ifndef KEYEDPOOL_SQLITE_H
 #define KEYEDPOOL_SQLITE_H
@@ -94,7 +96,8 @@ typedef struct kp_sqlite_counts {
 /* {0} and NULL are valid (R2). The strings and the struct are copied. */
 typedef struct kp_sqlite_options {
     int64_t     readers;        /* [4] connections per file that read: max_live of their key */
-    int64_t     busy_timeout_ms;    /* [5 s] for locks of other processes; NONE: do not wait */
+    int64_t     busy_timeout_ms;    /* [5 s] for locks of other processes; NONE: do not wait. What
+                                       pragmas or on_open set instead stays */
     const char *journal_mode;   /* ["wal"] set by the writer; "": leave the file as it is */
     const char *pragmas;        /* SQL run on every new connection: "PRAGMA foreign_keys = on" */
     const char *vfs;            /* of sqlite3_open_v2 */

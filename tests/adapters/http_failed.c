@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The HTTP adapter where libcurl fails half-way: what the next borrower must not see of it.
+ * The HTTP adapter where libcurl fails half-way, or a server says too much: what the next borrower
+ * must not see of it.
  */
 #include <keyedpool_http.h>
 
@@ -93,6 +94,42 @@ static void a_borrowers_password_must_not_be_sent_for_the_next(void **state)
         assert_int_equal(ask(&lease, "/password"), CURLE_OK);
         assert_string_equal(stage.body, "");
         kp_release(&lease);
+        close_pool();
+    }
+}
+
+/* ---- what was not asked for ------------------------------------------------------------------ */
+
+/* After a whole answer another one comes, which libcurl does not read before its next request:
+ * while the handle is lent, or idle. */
+static void an_answer_that_nobody_asked_for_must_not_be_the_nexts(void **state)
+{
+    kp_options more = { .limits = { .max_live = 2, .retry_first_ms = KP_NONE,
+                                    .validate_after_ms = KP_NONE } };
+
+    (void)state;
+    for (int idle = 0; idle < 2; idle++) {
+        struct pollfd p = { .events = POLLIN };
+        kp_lease lease, other;
+
+        assert_int_equal(kp_http_open(NULL, &more, &stage.pool), 0);
+        lease = get();
+        other = get();
+        assert_int_equal(ask(&lease, "/listen"), CURLE_OK);
+        assert_int_equal(curl_easy_getinfo(kp_http(&lease), CURLINFO_ACTIVESOCKET, &p.fd),
+                         CURLE_OK);
+        if (idle)
+            kp_release(&lease);
+        assert_int_equal(ask(&other, "/unasked"), CURLE_OK);
+        assert_string_equal(stage.body, "GET /unasked HTTP/1.1");
+        assert_int_equal(poll(&p, 1, 10000), 1);
+        if (!idle)
+            kp_release(&lease);
+        lease = get();                  /* `other` is lent: this is the one that was told */
+        assert_int_equal(ask(&lease, "/mine"), CURLE_OK);
+        assert_string_equal(stage.body, "GET /mine HTTP/1.1");
+        kp_release(&lease);
+        kp_release(&other);
         close_pool();
     }
 }
@@ -232,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_borrowers_password_must_not_be_sent_for_the_next),
+        cmocka_unit_test(an_answer_that_nobody_asked_for_must_not_be_the_nexts),
         cmocka_unit_test(an_address_that_refused_must_not_make_a_late_answer_the_servers_end),
         cmocka_unit_test(connections_that_libcurl_forgets_must_not_add_up),
         cmocka_unit_test(a_handle_that_lacks_an_option_must_not_be_lent),

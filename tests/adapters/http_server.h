@@ -43,10 +43,12 @@ static inline const char *web_header(char *request, const char *name, char *text
 }
 
 /* Paths: /half sends half of an answer and no more, /cookie sets one, /who, /agent and /password
- * tell what was sent, /close ends the connection, /silent says nothing; others tell the method and
- * the path. */
+ * tell what was sent, /close ends the connection, /silent says nothing; /unasked first sends an
+ * answer that nobody asked for to whoever asked for /listen; others tell the method and the path.
+ */
 static inline bool web_answer(int fd)
 {
+    static int listener = -1;
     char request[4096], path[128] = "", value[256];
     ssize_t n = recv(fd, request, sizeof request - 1, 0);
     bool head;
@@ -69,6 +71,10 @@ static inline bool web_answer(int fd)
     if (strcmp(path, "/password") == 0)
         return web_reply(fd, head, "",
                          web_header(request, "Authorization: ", value, sizeof value));
+    if (strcmp(path, "/listen") == 0)
+        listener = fd;
+    if (strcmp(path, "/unasked") == 0)
+        (void)web_reply(listener, false, "", "not yours");
     if (strcmp(path, "/close") == 0)
         return web_reply(fd, head, "Connection: close\r\n", "bye") && false;
     request[strcspn(request, "\r\n")] = '\0';

@@ -183,6 +183,17 @@ static void a_server_that_was_told_not_to_reply_must_not_spoil_the_next(void **s
     close_pool();
 }
 
+/* Else the next one would read old values from a replica instead of hearing where its master is. */
+static void a_cluster_must_not_go_on_answering_for_its_masters(void **state)
+{
+    (void)state;
+    open_pool((kp_redis_options){ .client_name = "home" });
+    leave("OK", "READONLY");
+    assert_int_equal(redis_clients("name=home"), 1);
+    assert_int_equal(redis_clients("flags=Ur"), 0);
+    close_pool();
+}
+
 /* ---- pipelines ------------------------------------------------------------------------------- */
 
 static void replies_left_unread_must_be_thrown_away_and_counted(void **state)
@@ -432,12 +443,23 @@ static int start_old_server(void **state)
     return redis_set_up(true);
 }
 
+static int start_old_cluster(void **state)
+{
+    redis.cluster = true;
+    return start_old_server(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { GIVE_BACK_TESTS };
     const struct CMUnitTest again[] = { GIVE_BACK_TESTS };
+    const struct CMUnitTest cluster[] = {
+        cmocka_unit_test(a_cluster_must_not_go_on_answering_for_its_masters),
+    };
     int failed = cmocka_run_group_tests_name("redis_give_back", tests, start_server, stop_server);
 
-    return failed + cmocka_run_group_tests_name("redis_give_back, before 6.2", again,
-                                                start_old_server, stop_server);
+    failed += cmocka_run_group_tests_name("redis_give_back, before 6.2", again,
+                                          start_old_server, stop_server);
+    return failed + cmocka_run_group_tests_name("redis_give_back, cluster before 6.2", cluster,
+                                                start_old_cluster, stop_server);
 }

@@ -23,6 +23,7 @@ static struct {
     int  port;
     char place[32], path[96];   /* host:port; of the Unix socket */
     bool old;                   /* without RESET, as before 6.2 */
+    bool cluster;               /* of one node */
 } redis;
 
 static inline int redis_start(void)
@@ -32,7 +33,8 @@ static inline int redis_start(void)
                      "--unixsocket", redis.path, "--unixsocketperm", "777", "--save", "",
                      "--requirepass", REDIS_SECRET,
                      "--user", "guest", "on", ">welcome", "~*", "+@all", "-select",
-                     "--rename-command", redis.old ? "RESET" : "DEBUG", "", NULL };
+                     "--rename-command", redis.old ? "RESET" : "DEBUG", "",
+                     "--cluster-enabled", redis.cluster ? "yes" : "no", NULL };
 
     (void)snprintf(port, sizeof port, "%d", redis.port);
     if (server_start(&redis.server, argv) != 0)
@@ -45,7 +47,9 @@ static inline int redis_set_up(bool old)
     if (server_folder(&redis.server) != 0)
         return -1;
     redis.old = old;
-    redis.port = server_free_port();
+    do {
+        redis.port = server_free_port();
+    } while (redis.cluster && redis.port > 55535);      /* it takes the port 10,000 above, too */
     (void)snprintf(redis.place, sizeof redis.place, "127.0.0.1:%d", redis.port);
     (void)snprintf(redis.path, sizeof redis.path, "%s/s", redis.server.folder);
     return redis_start();

@@ -396,11 +396,17 @@ static void a_pool_that_is_filled_by_hand_must_be_open_to_more_options(void **st
 
 /* ---- fork ------------------------------------------------------------------------------------ */
 
-/* A number of its own for each thing that goes wrong. It leaves without destructors. */
+/* A number of its own for each thing that goes wrong. It leaves without destructors. A pool of the
+ * child's own comes first, when nothing was called yet on the one that it inherited. */
 static int in_a_child(struct stage *s)
 {
     kp_lease writer, reader, other;
+    kp_pool *own;
 
+    if (kp_sqlite_open(NULL, NULL, &own) != 0 ||
+        kp_get(own, KP_SQLITE_KEY(s->file, KP_SQLITE_WRITER), KP_IN_S(10), &other) != KP_EREFUSED ||
+        kp_pool_close(own, KP_CLOSE_NOW, 0) != 0)
+        return 7;
     if (try_get(s, s->file, KP_SQLITE_WRITER, &writer) != KP_EREFUSED)
         return 1;
     if (!strstr(s->why.text, "fork"))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The SQLite adapter on real files: how many connections there may be of each role, whatever the
- * limits of the pool say.
+ * limits of the pool say; and how long they wait for a lock.
  */
 #include "sqlite_stage.h"
 
@@ -58,11 +58,48 @@ static void no_writer_must_be_made_beside_one_that_is_lent(void **state)
     assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
 }
 
+static int wait_no_more(void *ctx, int times)
+{
+    (void)ctx;
+    (void)times;
+    return 0;
+}
+
+static int set_handler(sqlite3 *db, const kp_sqlite_key *key, void *ctx)
+{
+    (void)key;
+    (void)ctx;
+    return sqlite3_busy_handler(db, wait_no_more, NULL);
+}
+
+/* A handler shows as a timeout of 0. 60 s are more than a get has, and 5 s are not. */
+static void a_timeout_or_handler_of_the_programs_own_must_stay(void **state)
+{
+    struct stage *s = *state;
+    kp_sqlite_options how[] = {
+        { .busy_timeout_ms = 60000 },
+        { .busy_timeout_ms = 60000, .pragmas = "PRAGMA busy_timeout = 123" },
+        { .pragmas = "PRAGMA busy_timeout = 123" }, { .on_open = set_handler },
+    };
+    const int64_t expected[] = { 60000, 123, 123, 0 };
+
+    for (int i = 0; i < 4; i++) {
+        kp_lease lease;
+
+        stage_open(s, how[i]);
+        lease = get(s, KP_SQLITE_WRITER);
+        assert_int_equal(value(&lease, "PRAGMA busy_timeout"), expected[i]);
+        kp_release(&lease);
+        stage_close(s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(limits_of_ones_own_must_go_together_with_the_adapters),
         TEST(no_writer_must_be_made_beside_one_that_is_lent),
+        TEST(a_timeout_or_handler_of_the_programs_own_must_stay),
     };
 
     return cmocka_run_group_tests_name("sqlite_limits", tests, NULL, NULL);
