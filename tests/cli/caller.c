@@ -97,6 +97,24 @@ static void help_that_cannot_be_written_must_fail(void **state)
     }
 }
 
+static void help_must_fit_into_a_terminal_of_80_columns(void **state)
+{
+    static const char *const pages[] = { "--help", "demo", "bench", "doctor" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        if (i == 0)
+            RUN(pages[i]);
+        else
+            RUN("help", pages[i]);
+        assert_int_equal(said.status, 0);
+        for (char *at = strtok(said.out, "\n"); at; at = strtok(NULL, "\n")) {
+            if (strlen(at) > 80)
+                fail_msg("%s: %zu columns: %s", pages[i], strlen(at), at);
+        }
+    }
+}
+
 /* "Each line is marked": a name must not make one of its own, nor control a terminal. */
 static void what_others_named_must_stay_in_its_line(void **state)
 {
@@ -149,6 +167,7 @@ int main(void)
         cmocka_unit_test(an_interrupted_bench_must_show_what_it_has),
         cmocka_unit_test(a_signal_that_is_ignored_must_not_end_a_bench),
         cmocka_unit_test(help_that_cannot_be_written_must_fail),
+        cmocka_unit_test(help_must_fit_into_a_terminal_of_80_columns),
         cmocka_unit_test(what_others_named_must_stay_in_its_line),
         cmocka_unit_test(what_was_typed_must_stay_in_the_line_of_the_complaint),
     };
