@@ -90,8 +90,8 @@ kill:
 	@tools/setup.sh build test
 	@$(CONFIGURE) release
 	@cmake --build --preset release -j $(JOBS) --target kill-postgres kill-redis
-	$(BUILD)/release/tests/kill-postgres --rounds 20
-	$(BUILD)/release/tests/kill-redis --rounds 20
+	$(BUILD)/release/tests/kill-postgres --rounds 20 $(KILL)
+	$(BUILD)/release/tests/kill-redis --rounds 20 $(KILL)
 
 install:
 	@tools/setup.sh build install
