@@ -130,6 +130,13 @@ static void what_others_named_must_stay_in_its_line(void **state)
     RUN("doctor", url);
     said_must_have(said.out, "looked at: .\xc3\xa4?[2J?  ok    b.db\n");
     assert_int_equal(remove(name), 0);
+    (void)snprintf(name, sizeof name, "%s/.\xc3\xa4\xc2\x9b" "2J.db", folder);    /* CSI in one */
+    f = fopen(name, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    RUN("doctor", url);
+    said_must_have(said.out, "looked at: .\xc3\xa4??2J.db\n");
+    assert_int_equal(remove(name), 0);
 }
 
 /* So must what the caller typed, wherever it does not belong. */
@@ -142,6 +149,7 @@ static void what_was_typed_must_stay_in_the_line_of_the_complaint(void **state)
         { "bench", "-z", "\n\x1b[31m" }, { "bench", "-o", "\n\x1b[31m" },
         { "bench", "\n\x1b[31m:/x" }, { "doctor", "redis://\n\x1b[31m:0" },
     };
+    char name[96];
 
     (void)state;
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
@@ -158,6 +166,11 @@ static void what_was_typed_must_stay_in_the_line_of_the_complaint(void **state)
     RUN("doctor", "sqlite:/no/such\n\x1b[31m/file.db");
     assert_int_equal(said.status, 1);
     said_must_have(said.out, "\nsqlite:/no/such??[31m/file.db\n");
+    (void)snprintf(name, sizeof name, "%s/a\n\x1b[31m.db", url);
+    RUN("bench", name, "-z", "1ms");
+    assert_int_equal(said.status, 0);
+    said_must_have(said.out, "(a??[31m.db)\n");
+    assert_null(strchr(said.out, '\x1b'));
 }
 
 int main(void)
