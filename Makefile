@@ -14,20 +14,20 @@ CONFIGURE = tools/configure.sh
 .PHONY: portability kill install clean
 
 help:
-	@echo 'make run       build the release and run the guided tour (keyedpool demo)'
-	@echo 'make test      all tests: sanitizers with invariants checked, threads, release'
-	@echo 'make lint      layers, limits, contracts, exports, formatting; ends at the first failure'
-	@echo 'make bench     build the release and measure it; BENCH=--quick for a short run'
-	@echo 'make bench-servers  64 threads on 8 connections to PostgreSQL, compared with PgBouncer'
-	@echo 'make torture   random use from 8 threads under each sanitizer; SECONDS=30'
-	@echo 'make explore   every order of small programs on the real code; the model; the bug zoo'
+	@echo 'make run            build the release and run the guided tour (keyedpool demo)'
+	@echo 'make test           all tests: sanitizers, invariants checked, threads, release'
+	@echo 'make lint           layers, limits, contracts, exports, formatting'
+	@echo 'make bench          build the release and measure it; BENCH=--quick for a look'
+	@echo 'make bench-servers  64 threads on 8 connections to PostgreSQL, and PgBouncer'
+	@echo 'make torture        random use from 8 threads under each sanitizer; SECONDS=30'
+	@echo 'make explore        every order of small programs; the model; the bug zoo'
 	@echo 'make explore-night  the long part of make explore'
-	@echo 'make coverage  all tests once, instrumented; fails below 100 % (docs/TESTING.md)'
-	@echo 'make mutate    break the core in one place at a time, to see whether the tests notice'
-	@echo 'make portability  the tests for aarch64, s390x, i386 and with musl'
-	@echo 'make kill      kill -9 a server under load, twenty times'
-	@echo 'make install   build the release and install it; PREFIX=/usr/local, DESTDIR='
-	@echo 'make clean     remove what was built'
+	@echo 'make coverage       all tests once, instrumented; fails below 100 %'
+	@echo 'make mutate         break the core in one place at a time: do the tests notice?'
+	@echo 'make portability    the tests for aarch64, s390x, i386 and with musl'
+	@echo 'make kill           kill -9 a server under load, twenty times'
+	@echo 'make install        build the release, install it; PREFIX=/usr/local, DESTDIR='
+	@echo 'make clean          remove what was built'
 
 run:
 	@tools/setup.sh build
@@ -90,8 +90,8 @@ kill:
 	@tools/setup.sh build test
 	@$(CONFIGURE) release
 	@cmake --build --preset release -j $(JOBS) --target kill-postgres kill-redis
-	$(BUILD)/release/tests/kill-postgres --rounds 20
-	$(BUILD)/release/tests/kill-redis --rounds 20
+	$(BUILD)/release/tests/kill-postgres --rounds 20 $(KILL)
+	$(BUILD)/release/tests/kill-redis --rounds 20 $(KILL)
 
 install:
 	@tools/setup.sh build install

@@ -23,21 +23,21 @@ enum {
 
 static const struct args_option options[] = {
     { 'c', "clients", "N", "threads that use the pool [8]" },
-    { 'k', "keys", "N", "keys [1]: database files, or names for the server; HTTP\n"
-                        "has only one, the origin" },
-    { OPT_ZIPF, "zipf", "S", "key i is requested as often as 1/i^S [0: all the same]" },
-    { OPT_SIZE, "size", "N", "connections per key [4]; for SQLite these are readers,\n"
-                                  "and one writer comes on top" },
-    { OPT_MAX_LIVE, "max-live", "N", "connections of all keys together [no limit]; idle ones\n"
-                                     "of other keys are closed to make room" },
-    { OPT_WRITE, "write", "PCT", "percentage of operations that change a row [0]; SQLite\n"
-                                 "only" },
-    { 'r', "rate", "N", "open loop: N requests per second, Poisson arrivals; waits\n"
-                        "count from when a request was due [closed loop]" },
+    { 'k', "keys", "N", "keys [1]: database files, or names for the server;\n"
+                        "HTTP has only one, the origin" },
+    { OPT_ZIPF, "zipf", "S", "key i is requested as often as 1/i^S [0: all alike]" },
+    { OPT_SIZE, "size", "N", "connections per key [4]; for SQLite these are\n"
+                             "readers, and one writer comes on top" },
+    { OPT_MAX_LIVE, "max-live", "N", "connections of all keys together [no limit]; idle\n"
+                                     "ones of other keys are closed to make room" },
+    { OPT_WRITE, "write", "PCT", "percentage of operations that change a row [0];\n"
+                                 "SQLite only" },
+    { 'r', "rate", "N", "open loop: N requests per second, Poisson arrivals;\n"
+                        "waits count from when one was due [closed loop]" },
     { 'z', "time", "TIME", "how long to run [10s]" },
     { 'P', "progress", "TIME", "write a line to standard error every TIME" },
-    { OPT_TIMEOUT, "timeout", "TIME", "deadline of each get, and of each operation on a server\n"
-                                  "[5s]" },
+    { OPT_TIMEOUT, "timeout", "TIME", "deadline of each get, and of each operation on a\n"
+                                      "server [5s]" },
     { OPT_SEED, "seed", "N", "seed of all random choices [random, and shown]" },
     { 'o', "output", "FORMAT", "text or json [text]" },
     { 0, NULL, NULL, NULL }
@@ -47,22 +47,26 @@ static int run(int argc, char **argv);
 
 const struct command bench_command = {
     { "bench", "load a resource through a pool and measure it", "[options] URL",
-      "URL is one of these; each operation gets a connection, does this with it, gives it back:\n"
-      "  sqlite:PATH                                   read or change a row, by its number\n"
-      "  postgres://[USER[:PASSWORD]@]HOST[:PORT]/DB   SELECT 1; settings of libpq after '?'\n"
-      "  postgresql://...                              the same\n"
-      "  redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]    PING\n"
-      "  http://HOST[:PORT][/PATH], https://...        GET; a status of 400 or more is an error\n"
-      "A password is never shown. A server is tried once before the run.\n\n"
-      "If PATH is a folder (it exists, or ends in '/'), the keys are key-000.db, key-001.db, ...\n"
-      "in it. If it is a file, it is the only key; for more keys app.db becomes app-000.db, ...\n"
-      "Missing files, and the table keyedpool_bench in them, are created, and stay. The journal\n"
-      "mode of a file becomes WAL, and stays that, too.",
+      "URL is one of these; each operation gets a connection, does this with it, and\n"
+      "gives it back:\n"
+      "  sqlite:PATH                                  read or change a row\n"
+      "  postgres://[USER[:PASSWORD]@]HOST[:PORT]/DB  SELECT 1\n"
+      "  postgresql://...                             the same\n"
+      "  redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]   PING\n"
+      "  http://HOST[:PORT][/PATH], https://...       GET; from status 400 on an error\n"
+      "That of a PostgreSQL may end in '?' and settings of libpq. A password is never\n"
+      "shown. A server is tried once before the run.\n\n"
+      "If PATH is a folder (it exists, or ends in '/'), the keys are key-000.db,\n"
+      "key-001.db, ... in it. If it is a file, it is the only key; for more keys app.db\n"
+      "becomes app-000.db, ... Missing files, and the table keyedpool_bench in them,\n"
+      "are created, and stay. The journal mode of a file becomes WAL, and stays, too.",
       "Times are 500ms, 10s, 2min; a bare number is seconds. Counts may be 10k or 1M.\n"
       "Control-C ends the run early and still shows what was measured (status 130).\n"
-      "Exit status 1: an operation failed or timed out. 3: a file or server cannot be opened.\n\n"
-      "Examples: keyedpool bench sqlite:/tmp/kp/ -k 100 --zipf 1.1 -c 32 --size 8 -z 10s -P 1s\n"
-      "          keyedpool bench postgres://app@127.0.0.1/app -c 64 --size 8 -z 5s",
+      "Exit status 1: an operation failed or timed out. 3: a file or server cannot be\n"
+      "opened.\n\n"
+      "Examples:\n"
+      "  keyedpool bench sqlite:/tmp/kp/ -k 100 --zipf 1.1 -c 32 --size 8 -z 10s -P 1s\n"
+      "  keyedpool bench postgres://app@127.0.0.1/app -c 64 --size 8 -z 5s",
       options },
     run
 };

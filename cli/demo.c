@@ -25,9 +25,9 @@ static const struct args_option options[] = { { 0, NULL, NULL, NULL } };
 
 const struct command demo_command = {
     { "demo", "a guided tour on SQLite files in a temporary folder", "",
-      "Regions are keys, connections are resources. Lines with '>' are what the program does, '='\n"
-      "what it found, and dots are events of the pool as they happen. Takes a few seconds and\n"
-      "leaves nothing behind.",
+      "Regions are keys, connections are resources. Lines with '>' are what the program\n"
+      "does, '=' what it found, and dots are events of the pool as they happen. Takes a\n"
+      "few seconds and leaves nothing behind.",
       "NO_COLOR=1 turns the colours off.", options },
     run
 };

@@ -20,7 +20,8 @@ enum {
 static const struct args_option options[] = {
     { 'k', "keys", "N", "keys of the pool [1]" },
     { OPT_SIZE, "size", "N", "connections per key, limits.max_live [10]" },
-    { OPT_MAX_LIVE, "max-live", "N", "connections of all keys, budget.max_live [keys x size]" },
+    { OPT_MAX_LIVE, "max-live", "N", "connections of all keys, budget.max_live\n"
+                                     "[keys x size]" },
     { OPT_PROCESSES, "processes", "N", "processes with such a pool, on all machines [1]" },
     { 'c', "clients", "N", "threads that use the pool in one process [8]" },
     { OPT_IDLE, "idle", "TIME", "how long the pool keeps idle connections,\n"
@@ -36,14 +37,15 @@ static int run(int argc, char **argv);
 const struct command doctor_command = {
     { "doctor", "check that this machine and the servers have what a pool needs",
       "[options] [URL...]",
-      "Checks what is installed, the limits of this machine, and each server: can it be reached,\n"
-      "how fast, does it accept as many connections as the pools may open, does it close idle\n"
-      "ones before the pools do? URLs are those of bench. Nothing is changed anywhere (SQLite\n"
-      "itself puts -wal and -shm beside a database in WAL mode).\n"
-      "Each line is marked ok, warn or fail; a password is never shown.",
+      "Checks what is installed, the limits of this machine, and each server: can it be\n"
+      "reached, how fast, does it accept as many connections as the pools may open,\n"
+      "does it close idle ones before the pools do? URLs are those of bench. Nothing is\n"
+      "changed anywhere (SQLite itself puts -wal and -shm beside a database in WAL\n"
+      "mode). Each line is marked ok, warn or fail; a password is never shown.",
       "Times are 500ms, 10s, 2min; a bare number is seconds. Counts may be 10k or 1M.\n"
       "Exit status 1: something is marked fail.\n\n"
-      "Example: keyedpool doctor postgres://app@127.0.0.1/app -k 20 --max-live 60 --processes 4",
+      "Example:\n"
+      "  keyedpool doctor postgres://app@127.0.0.1/app -k 20 --max-live 60",
       options },
     run
 };

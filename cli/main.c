@@ -43,9 +43,9 @@ static void help(void)
            "  -V, --version  show the versions of this command and its libraries\n"
            "\nStart with:\n%s"
            "  keyedpool doctor postgres://app@127.0.0.1/app redis://127.0.0.1\n"
-           "\nExit status: 0 fine, 1 something failed, 2 a wrong command line or URL,\n"
-           "3 a file or server cannot be opened, 130 interrupted (what was measured is still "
-           "shown).\n\nWhat bench can load and doctor look at:\n",
+           "\nExit status: 0 fine, 1 something failed, 2 a wrong command line or URL, 3 a file\n"
+           "or server cannot be opened, 130 interrupted (what was measured is still shown).\n"
+           "\nWhat bench can load and doctor look at:\n",
            find("demo") ? "  keyedpool demo\n"
                           "  keyedpool bench sqlite:/tmp/kp/ -k 100 -c 32 --size 8 -z 10s -P 1s\n"
                         : "");

@@ -112,11 +112,13 @@ static int fill(kp_lease *lease, void *arg)
 static void fill_files(const struct bench *b)
 {
     kp_sqlite_options sqlite = { .pragmas = "PRAGMA synchronous = normal" };
+    kp_why open_why = { 0 };
+    kp_options more = { .why = &open_why };
     kp_pool *pool;
-    int rc = kp_sqlite_open(&sqlite, NULL, &pool);
+    int rc = kp_sqlite_open(&sqlite, &more, &pool);
 
     if (rc)
-        bench_give_up("cannot open a pool", kp_strerror(rc));
+        bench_give_up("cannot open a pool", open_why.text[0] ? open_why.text : kp_strerror(rc));
     for (int64_t i = 0; i < b->plan->keys; i++) {
         kp_sqlite_key key = { b->key[i].name, KP_SQLITE_WRITER };
         char text[200] = "";

@@ -66,15 +66,17 @@ static void shares(const struct bench_result *r)
 
 static void fairness(const struct bench_result *r)
 {
-    char t[32];
+    char t[32], key[4096];
 
     name_row("fairness");
     printf("Jain %.3f over clients (operations), %.3f over keys (share served), %.3f over keys "
            "(mean wait)\n", r->fair_clients, r->fair_keys, r->fair_waits);
     if (!r->longest_key)
         return;
+    (void)snprintf(key, sizeof key, "%s", base_name(r->longest_key));
+    term_tame(key);
     name_row("longest wait");
-    printf("%s (%s)\n", term_time(t, sizeof t, (double)r->longest_ns), base_name(r->longest_key));
+    printf("%s (%s)\n", term_time(t, sizeof t, (double)r->longest_ns), key);
 }
 
 static void cell(double ns)

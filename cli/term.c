@@ -48,8 +48,12 @@ const char *term_utf8(const char *yes, const char *no)
 void term_tame(char *text)
 {
     for (; *text; text++) {
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
-            *text = '?';
+        unsigned char at = (unsigned char)text[0], next = (unsigned char)text[1];
+
+        if (at < ' ' || at == 0x7f)
+            text[0] = '?';
+        else if (at == 0xc2 && next >= 0x80 && next < 0xa0)     /* U+0080 to U+009F */
+            text[0] = text[1] = '?';
     }
 }
 

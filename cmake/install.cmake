@@ -6,9 +6,21 @@ include(CMakePackageConfigHelpers)
 
 set(KP_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/keyedpool)
 
-# The relative path from the folder of a .pc file to the prefix, however deep that folder is.
-file(RELATIVE_PATH KP_PC_PREFIX /x/${CMAKE_INSTALL_LIBDIR}/pkgconfig /x)
-string(REGEX REPLACE "/$" "" KP_PC_PREFIX "${KP_PC_PREFIX}")
+# A .pc file finds the prefix from its own folder, however deep that is, so that all may be moved; a
+# folder that is not below the prefix is named as it is.
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+  set(KP_PC_PREFIX "${CMAKE_INSTALL_PREFIX}")
+else()
+  file(RELATIVE_PATH KP_PC_PREFIX /x/${CMAKE_INSTALL_LIBDIR}/pkgconfig /x)
+  string(REGEX REPLACE "/$" "" KP_PC_PREFIX "\${pcfiledir}/${KP_PC_PREFIX}")
+endif()
+foreach(folder LIBDIR INCLUDEDIR)
+  if(IS_ABSOLUTE "${CMAKE_INSTALL_${folder}}")
+    set(KP_PC_${folder} "${CMAKE_INSTALL_${folder}}")
+  else()
+    set(KP_PC_${folder} "\${prefix}/${CMAKE_INSTALL_${folder}}")
+  endif()
+endforeach()
 
 function(kp_install name description)
   set(library keyedpool-${name})

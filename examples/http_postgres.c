@@ -7,6 +7,7 @@
  *
  *     example-http_postgres 8080 'host=/run/postgresql user=me'
  */
+#define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>
 #include <keyedpool_postgres.h>
 #include <keyedpool_uv.h>

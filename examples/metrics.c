@@ -4,6 +4,7 @@
  * failures as they happen; and the same as text for people. The counters come from one list
  * (KP_STATS_MAP), so a new one appears here without a change.
  */
+#define _POSIX_C_SOURCE 200809L
 #include <inttypes.h>
 #include <keyedpool_sqlite.h>
 #include <stdatomic.h>

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: MIT
 #
 # Every public header must compile alone, in C11 and C++17, with every compiler that is here, and
-# without a warning; and those of src/core and src/flow in C11.
+# without a warning; and those of src/core and src/flow in C11. So must every example in C, as one
+# who copies it compiles it: none of the build's own flags and macros are there.
+#
+# shellcheck disable=SC2086 # $vendors are words
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -13,11 +16,14 @@ for other in gcc clang; do
     fi
 done
 
+# On Debian libpq's are in a folder of their own.
+vendors=$(pkg-config --cflags-only-I libpq 2>/dev/null || true)
+
 check() {   # header language standard [flag]
     for compiler in $compilers; do
         printf '#include "%s"\n#include "%s"\n' "$1" "$1" |
             "$compiler" -x "$2" "-std=$3" -Wall -Wextra -Wshadow -Wconversion -Wpedantic -Werror \
-                -Iinclude ${4:+"$4"} -fsyntax-only - ||
+                -Iinclude $vendors ${4:+"$4"} -fsyntax-only - ||
             { echo "$1 as $3 by $compiler" >&2; exit 1; }
     done
 }
@@ -25,7 +31,7 @@ check() {   # header language standard [flag]
 for header in include/*.h include/keyedpool/*.h; do
     name=${header#include/}
     # A header of an adapter needs its vendor's, which need not be here.
-    if ! grep '^#include <' "$header" | "${CC:-cc}" -x c -fsyntax-only - 2>/dev/null; then
+    if ! grep '^#include <' "$header" | "${CC:-cc}" -x c $vendors -fsyntax-only - 2>/dev/null; then
         echo "$name: left out, its vendor's header is not here"
         continue
     fi
@@ -45,4 +51,15 @@ for header in include/*.hpp; do
         c++ -x c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fno-exceptions -fno-rtti \
             -Iinclude -fsyntax-only -
 done
-echo "every header compiles alone"
+for example in examples/*.c; do
+    if ! grep '^#include <' "$example" |
+            "${CC:-cc}" -x c -Iinclude $vendors -fsyntax-only - 2>/dev/null; then
+        echo "$example: left out, a vendor's header is not here"
+        continue
+    fi
+    for compiler in $compilers; do
+        "$compiler" -std=c11 -Wall -Wextra -Werror -Iinclude $vendors -fsyntax-only "$example" ||
+            { echo "$example as c11 by $compiler" >&2; exit 1; }
+    done
+done
+echo "every header compiles alone, and every example"

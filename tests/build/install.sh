@@ -97,6 +97,21 @@ END
     "$work/vendor"
 }
 
+echo "== pkg-config, with folders that are not below the prefix"
+apart() {       # folder of libraries, of headers; what the .pc file says of them
+    cmake -S "$source" -B "$work/apart" -DCMAKE_C_COMPILER="$cc" -DKP_BUILD_TESTS=OFF \
+        -DKP_BUILD_EXAMPLES=OFF -DKP_BUILD_CLI=OFF -DCMAKE_INSTALL_PREFIX=/opt/first \
+        -DCMAKE_INSTALL_LIBDIR="$1" -DCMAKE_INSTALL_INCLUDEDIR="$2" >"$work/log" 2>&1 ||
+        { cat "$work/log"; exit 1; }
+    mkdir -p "$work/root/x/pkgconfig"
+    pc=$work/root/x/pkgconfig/keyedpool.pc
+    cp "$work/apart/keyedpool.pc" "$pc"
+    said="$(pkg-config --variable=libdir "$pc") $(pkg-config --variable=includedir "$pc")"
+    test "$said" = "$3" || { echo "$1 and $2: $said" >&2; exit 1; }
+}
+apart x /opt/headers "$work/root/x/pkgconfig/../../x /opt/headers"
+apart /opt/libraries headers "/opt/libraries /opt/first/headers"
+
 for name in "" -testkit -sqlite -postgres -socket -redis -http -apr; do
     library=keyedpool$name
     pkg-config --exists "$library" || continue

@@ -97,6 +97,24 @@ static void help_that_cannot_be_written_must_fail(void **state)
     }
 }
 
+static void help_must_fit_into_a_terminal_of_80_columns(void **state)
+{
+    static const char *const pages[] = { "--help", "demo", "bench", "doctor" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        if (i == 0)
+            RUN(pages[i]);
+        else
+            RUN("help", pages[i]);
+        assert_int_equal(said.status, 0);
+        for (char *at = strtok(said.out, "\n"); at; at = strtok(NULL, "\n")) {
+            if (strlen(at) > 80)
+                fail_msg("%s: %zu columns: %s", pages[i], strlen(at), at);
+        }
+    }
+}
+
 /* "Each line is marked": a name must not make one of its own, nor control a terminal. */
 static void what_others_named_must_stay_in_its_line(void **state)
 {
@@ -112,6 +130,13 @@ static void what_others_named_must_stay_in_its_line(void **state)
     RUN("doctor", url);
     said_must_have(said.out, "looked at: .\xc3\xa4?[2J?  ok    b.db\n");
     assert_int_equal(remove(name), 0);
+    (void)snprintf(name, sizeof name, "%s/.\xc3\xa4\xc2\x9b" "2J.db", folder);    /* CSI in one */
+    f = fopen(name, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    RUN("doctor", url);
+    said_must_have(said.out, "looked at: .\xc3\xa4??2J.db\n");
+    assert_int_equal(remove(name), 0);
 }
 
 /* So must what the caller typed, wherever it does not belong. */
@@ -124,6 +149,7 @@ static void what_was_typed_must_stay_in_the_line_of_the_complaint(void **state)
         { "bench", "-z", "\n\x1b[31m" }, { "bench", "-o", "\n\x1b[31m" },
         { "bench", "\n\x1b[31m:/x" }, { "doctor", "redis://\n\x1b[31m:0" },
     };
+    char name[96];
 
     (void)state;
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
@@ -140,6 +166,11 @@ static void what_was_typed_must_stay_in_the_line_of_the_complaint(void **state)
     RUN("doctor", "sqlite:/no/such\n\x1b[31m/file.db");
     assert_int_equal(said.status, 1);
     said_must_have(said.out, "\nsqlite:/no/such??[31m/file.db\n");
+    (void)snprintf(name, sizeof name, "%s/a\n\x1b[31m.db", url);
+    RUN("bench", name, "-z", "1ms");
+    assert_int_equal(said.status, 0);
+    said_must_have(said.out, "(a??[31m.db)\n");
+    assert_null(strchr(said.out, '\x1b'));
 }
 
 int main(void)
@@ -149,6 +180,7 @@ int main(void)
         cmocka_unit_test(an_interrupted_bench_must_show_what_it_has),
         cmocka_unit_test(a_signal_that_is_ignored_must_not_end_a_bench),
         cmocka_unit_test(help_that_cannot_be_written_must_fail),
+        cmocka_unit_test(help_must_fit_into_a_terminal_of_80_columns),
         cmocka_unit_test(what_others_named_must_stay_in_its_line),
         cmocka_unit_test(what_was_typed_must_stay_in_the_line_of_the_complaint),
     };
