@@ -69,6 +69,13 @@ void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why);
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
                     kp_why *why);
 
+/* Why there is no such key, and none is made, unless *why says it already. */
+void kp__say_no_key(kp_why *why, int code);
+
+/* kp_warm, which began at `since`, ran out of time with this key. With the lock. */
+void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since, uint64_t now,
+                  kp_why *why);
+
 /* ---- where leases were got (trace.c) --------------------------------------------------------- */
 
 /* The return addresses of the get of a lease. Returns how many; 0: they are not known. */

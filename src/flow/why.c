@@ -9,8 +9,11 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "core/permit.h"
 #include "flow/door.h"
 #include "flow/event.h"
+#include "flow/find.h"
+#include "flow/key.h"
 
 void kp__say(kp_why *why, int code, const char *sentence)
 {
@@ -115,8 +118,8 @@ static void say_timeout(const struct kp__core *core, const struct kp__subpool *s
     if (last && sub->rare->health.failures > 0)
         kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
     if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
-        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64, core->live.used,
-                     core->live.cap);
+        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
+                     core->live.used, core->live.cap, core->count[KP__IDLE]);
     if (holds_invalidated(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
@@ -158,6 +161,36 @@ static int64_t retry_after(const struct kp__core *core, const struct kp__request
     if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
     if (request->limit == KP__BY_REFUSE_LATE) at = request->hope;
     return ms_until(at, now);
+}
+
+void kp__say_no_key(kp_why *why, int code)
+{
+    if (!why) return;
+    if (why->code == 0) kp__say(why, code, NULL);
+    if (code != KP_EFULL) return;
+    strcpy(why->limit, "budget.max_keys");
+    kp__say_more(why, " (limit: budget.max_keys)");
+}
+
+void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since, uint64_t now,
+                  kp_why *why)
+{
+    const struct kp__failure *last = sub->rare->health.last;
+    enum kp__limit limit = kp__refill_bound(&pool->core, sub, now);
+    kp_key_type type = pool->key_type;
+    char name[60];
+
+    type.text = NULL; /* the lock is held */
+    (void)kp__key_print(&type, kp__key_of(pool, sub), name, sizeof name);
+    kp__say(why, KP_ETIMEDOUT, "");
+    count_key(sub, now, why);
+    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[limit]);
+    why->waited_ms = kp__ms_since(since, now);
+    kp__say_more(why, "%s is not warm after %" PRId64 " ms", name, why->waited_ms);
+    if (limit) kp__say_more(why, ": limited by %s (live %" PRIu32 ")", why->limit, why->live);
+    if (!last || sub->rare->health.failures == 0) return;
+    why->vendor_code = last->vendor_code;
+    kp__say_more(why, "; last create failed: %.140s", kp__failure_text(last));
 }
 
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
