@@ -253,7 +253,10 @@ typedef struct kp_limits {
 /* ---- budget: over all keys ------------------------------------------------------------------- */
 
 typedef struct kp_budget {
-    int64_t max_live, max_lent, max_idle;           /* [UNLIMITED each] */
+    int64_t max_live, max_lent, max_idle;           /* [UNLIMITED each] where max_live is reached,
+                                                       the longest idle one of another key makes
+                                                       room; where max_idle is, what comes back is
+                                                       destroyed, and other keys keep theirs */
     int64_t max_creating, max_waiting, max_keys;    /* [UNLIMITED each] if one more key is needed,
                                                        the longest unused one is forgotten */
     int64_t group_max_live[2];          /* [UNLIMITED each] for each group named in
