@@ -193,6 +193,16 @@ void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since
     kp__say_more(why, "; last create failed: %.140s", kp__failure_text(last));
 }
 
+/* Where that of the code would mislead: no limit is reached. NULL: elsewhere. */
+static const char *own_sentence(const struct kp__request *request)
+{
+    if (request->limit == KP__BY_REFUSE_LATE)
+        return "refused at once: it could not be served before its deadline";
+    if (request->limit == KP__BY_SHED_TARGET)
+        return "shed: it had waited for too long in a queue that was too slow";
+    return NULL;
+}
+
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
                     kp_why *why)
 {
@@ -200,10 +210,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
     int code = request->grant.code;
     kp_why cause = *why; /* what kp__blame left there */
 
-    kp__say(why, code,
-            request->limit == KP__BY_REFUSE_LATE
-                ? "refused at once: it could not be served before its deadline"
-                : NULL);
+    kp__say(why, code, own_sentence(request));
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[request->limit]);
     why->waited_ms = kp__ms_since(request->arrived, now);
     why->ahead = kp__queue_ahead(request);
