@@ -363,8 +363,10 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
                                            with LEAK, REVOKED and REVOKE_FAILED; or NULL */
     const kp_why *why;                  /* or NULL */
     const void   *site;                 /* with LEAK, REVOKED, REVOKE_FAILED, like the fields below:
-                                           the address that called kp_get, kp_scope_get or kp_use,
-                                           for addr2line; or the done of a kp_request */
+                                           the address that called kp_get, kp_scope_get or kp_use;
+                                           or the done of a kp_request. dladdr names its module and
+                                           dli_fbase, which addr2line wants subtracted from it,
+                                           unless that is a program that is not PIE */
     int64_t       lent_ms;              /* how long it has been lent */
     uint64_t      thread;               /* that got it: gettid() on Linux. 0: not known, because
                                            hits without the lock leave no trace (options.hits) */
