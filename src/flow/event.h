@@ -62,6 +62,9 @@ __attribute__((format(printf, 2, 3)))
 #endif
 void kp__say_more(kp_why *why, const char *format, ...);
 
+/* Add what a key is called; without key_type.text, as the lock is held. */
+void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub);
+
 /* Why a circuit lets nothing be made: KP_EBREAKER, as a request is told. With the lock. */
 void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why);
 

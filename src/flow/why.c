@@ -39,6 +39,16 @@ void kp__say_more(kp_why *why, const char *format, ...)
     va_end(args);
 }
 
+void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub)
+{
+    kp_key_type type = pool->key_type;
+    char name[60];
+
+    type.text = NULL;
+    (void)kp__key_print(&type, kp__key_of(pool, sub), name, sizeof name);
+    kp__say_more(why, "%s", name);
+}
+
 /* ---- of a request ---------------------------------------------------------------------------- */
 
 /* The lease of this key that has lasted the longest, and its slot; NULL: none is out. What is lent
@@ -177,16 +187,13 @@ void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since
 {
     const struct kp__failure *last = sub->rare->health.last;
     enum kp__limit limit = kp__refill_bound(&pool->core, sub, now);
-    kp_key_type type = pool->key_type;
-    char name[60];
 
-    type.text = NULL; /* the lock is held */
-    (void)kp__key_print(&type, kp__key_of(pool, sub), name, sizeof name);
     kp__say(why, KP_ETIMEDOUT, "");
+    kp__say_key(why, pool, sub);
     count_key(sub, now, why);
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[limit]);
     why->waited_ms = kp__ms_since(since, now);
-    kp__say_more(why, "%s is not warm after %" PRId64 " ms", name, why->waited_ms);
+    kp__say_more(why, " is not warm after %" PRId64 " ms", why->waited_ms);
     if (limit) kp__say_more(why, ": limited by %s (live %" PRIu32 ")", why->limit, why->live);
     if (!last || sub->rare->health.failures == 0) return;
     why->vendor_code = last->vendor_code;
