@@ -137,7 +137,9 @@ private:
 
 // ---- pools ------------------------------------------------------------------------------------
 
-// A pool that is closed at the end of its life; the close waits for leases, 30 s at most.
+// A pool that is closed at the end of its life; the close waits for leases, 30 s at most. On the
+// thread of an event loop it does not wait: there, call close() and go on with the loop, until the
+// answer is 0, before the pool's life ends.
 template <class R>
 class pool {
 public:

@@ -21,6 +21,11 @@
  * file that was moved or deleted is KP_EGONE: the others of its key are tested, too
  * (limits.on_gone).
  *
+ * A connection to a file in WAL mode has up to three descriptors open. A program with more files
+ * than that allows sets budget.max_live: then the connection that was idle the longest is closed
+ * for the next one. A file that cannot be opened for want of descriptors is KP_ECREATE, and closes
+ * no other.
+ *
  * A child of fork must not use a file that was open at the fork: SQLite keeps its locks once for
  * each process, so the child would have none, and could lose what it commits. Its gets of such a
  * file, of whichever pool, are answered KP_EREFUSED; other files can be used. So fork before a file

@@ -253,7 +253,10 @@ typedef struct kp_limits {
 /* ---- budget: over all keys ------------------------------------------------------------------- */
 
 typedef struct kp_budget {
-    int64_t max_live, max_lent, max_idle;           /* [UNLIMITED each] */
+    int64_t max_live, max_lent, max_idle;           /* [UNLIMITED each] where max_live is reached,
+                                                       the longest idle one of another key makes
+                                                       room; where max_idle is, what comes back is
+                                                       destroyed, and other keys keep theirs */
     int64_t max_creating, max_waiting, max_keys;    /* [UNLIMITED each] if one more key is needed,
                                                        the longest unused one is forgotten */
     int64_t group_max_live[2];          /* [UNLIMITED each] for each group named in
@@ -360,8 +363,10 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
                                            with LEAK, REVOKED and REVOKE_FAILED; or NULL */
     const kp_why *why;                  /* or NULL */
     const void   *site;                 /* with LEAK, REVOKED, REVOKE_FAILED, like the fields below:
-                                           the address that called kp_get, kp_scope_get or kp_use,
-                                           for addr2line; or the done of a kp_request */
+                                           the address that called kp_get, kp_scope_get or kp_use;
+                                           or the done of a kp_request. dladdr names its module and
+                                           dli_fbase, which addr2line wants subtracted from it,
+                                           unless that is a program that is not PIE */
     int64_t       lent_ms;              /* how long it has been lent */
     uint64_t      thread;               /* that got it: gettid() on Linux. 0: not known, because
                                            hits without the lock leave no trace (options.hits) */

@@ -176,7 +176,8 @@ typedef enum kp_field_kind {
     KP_FIELD_BYTES,                     /* an integer, an enum, a fixed array: compared as bytes */
     KP_FIELD_STR,                       /* char *, compared and copied as a string; NULL equals
                                            "" */
-    KP_FIELD_TEXT                       /* char[n], compared up to the first NUL */
+    KP_FIELD_TEXT,                      /* char[n], compared up to the first NUL */
+    KP_FIELD_UINT                       /* as BYTES, for an unsigned integer: reports print it so */
 } kp_field_kind;
 
 typedef struct kp_field {
@@ -187,10 +188,27 @@ typedef struct kp_field {
 
 #define KP__FIELD(type, f, kind) \
     { #f, kind, (uint32_t)offsetof(type, f), (uint32_t)sizeof(((type *)0)->f) }
-#define KP_INT(type, f)  KP__FIELD(type, f, KP_FIELD_BYTES)
+#define KP_INT(type, f)  KP__FIELD(type, f, KP__INT_KIND(((type *)0)->f))
 #define KP_STR(type, f)  KP__FIELD(type, f, KP_FIELD_STR)
 #define KP_TEXT(type, f) KP__FIELD(type, f, KP_FIELD_TEXT)
 #define KP_END           { NULL, KP_FIELD_END, 0, 0 }
+
+#ifndef __cplusplus
+#  define KP__INT_KIND(value)                                                                      \
+    _Generic((value), unsigned char: KP_FIELD_UINT, unsigned short: KP_FIELD_UINT,                 \
+             unsigned: KP_FIELD_UINT, unsigned long: KP_FIELD_UINT,                                \
+             unsigned long long: KP_FIELD_UINT, default: KP_FIELD_BYTES)
+#else                                   /* by the size of what is declared and never called */
+#  define KP__INT_KIND(value) (sizeof kp__int_kind(value) == 2 ? KP_FIELD_UINT : KP_FIELD_BYTES)
+extern "C++" {
+template <class T> char (&kp__int_kind(const T &))[1];
+char (&kp__int_kind(const unsigned char &))[2];
+char (&kp__int_kind(const unsigned short &))[2];
+char (&kp__int_kind(const unsigned &))[2];
+char (&kp__int_kind(const unsigned long &))[2];
+char (&kp__int_kind(const unsigned long long &))[2];
+}
+#endif
 
 typedef struct kp_key_type {            /* {0}: keys are bytes */
     size_t          size;               /* of the struct; a key of another size, or kp_str, is

@@ -300,6 +300,26 @@ static bool is_full(const struct kp__budget *budget)
     return budget->used >= budget->cap;
 }
 
+/* The order is that of kp__refill_permit and kp__may_create. */
+enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
+{
+    if (!sub->rules) return KP__BY_LIMITS_FOR;
+    if (!core->can_create) return KP__BY_DRIVER_CREATE;
+    if (sub->count[KP__CREATING] > 0) return KP__BY_CREATION;
+    if (sub->count[KP__CLOSING] > 0) return KP__BY_DESTRUCTION;
+    if (sub->rules->max_live <= kp__sub_live(sub)) return KP__BY_MAX_LIVE;
+    if (!kp__may_idle(core, 1)) return KP__BY_POOL_IDLE;
+    if (kp__refill_wanted(core, sub, true) == 0) /* else it is told to last no time at all */
+        return sub->rules->max_idle > 0 ? KP__NOT_BOUND : KP__BY_MAX_IDLE;
+    if (creators_wait(sub)) return KP__BY_WAIT_ORDER;
+    if (now < kp__rests_until(sub)) return KP__BY_RETRY;
+    if (is_full(&core->creating)) return KP__BY_POOL_CREATING;
+    for (int i = 0; i < 2; i++)
+        if (kp__group_budget(sub, i) && is_full(kp__group_budget(sub, i))) return KP__BY_GROUP;
+    if (is_full(&core->live)) return KP__BY_POOL_LIVE;
+    return kp__token_lacks(&core->rate, now) ? KP__BY_CREATE_RATE : KP__BY_WAIT_ORDER;
+}
+
 void kp__hold_up(struct kp__core *core, struct kp__subpool *sub)
 {
     if (!is_full(&core->creating)) return;

@@ -98,6 +98,9 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
 /* The same for a replacement that is wanted (renew.h), which counts as being made from then on. */
 bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
+/* What keeps the background at this moment from making one that the key lacks. */
+enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool *sub, uint64_t now);
+
 /* None is to be made now. If that is for budget.max_creating, the key stands behind the others that
  * this *holds up*: each creation that is over lets the first of them on, which then looks again. */
 void kp__hold_up(struct kp__core *core, struct kp__subpool *sub);

@@ -131,13 +131,23 @@ static struct kp__sleeper *sleeper_of(const struct search *s, uint32_t thread)
     return NULL;
 }
 
-/* `by` waits for this lease to end. False: its holder is not known to sleep, and may end it. */
-static bool follow_seat(struct search *s, struct kp__sleeper *by, const struct kp__seat *seat)
+/* Is it being revoked, or will it be, unless it comes back first (limits.revoke_after_ms)? */
+static bool revoke_helps(const struct kp__subpool *sub, const struct kp__seat *seat)
+{
+    if (seat->hold == KP__HELD) return seat->since && sub->rules->revoke_after != KP__NEVER;
+    return seat->hold == KP__REVOKING;
+}
+
+/* `by` waits for this lease of `sub` to end. False: its holder is not known to sleep, and may end
+ * it, or it is taken from its holder. */
+static bool follow_seat(struct search *s, struct kp__sleeper *by, const struct kp__subpool *sub,
+                        const struct kp__seat *seat)
 {
     struct kp__sleeper *holder;
 
     if (!seat->lent) return true;
-    if (seat->ending || (holder = sleeper_of(s, seat->thread)) == NULL) return false;
+    if (seat->ending || revoke_helps(sub, seat)) return false;
+    if ((holder = sleeper_of(s, seat->thread)) == NULL) return false;
     if (holder == s->newcomer) s->last = by;
     if (holder->seen) return true;
     holder->seen = true;
@@ -155,7 +165,7 @@ static bool follow_key(struct search *s, struct kp__sleeper *by, const struct kp
     for (struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
         const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
         for (uint32_t i = 0; i < slot->errand->seats; i++)
-            if (!follow_seat(s, by, kp__seat_at(slot, i))) return false;
+            if (!follow_seat(s, by, sub, kp__seat_at(slot, i))) return false;
     }
     return true;
 }

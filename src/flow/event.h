@@ -62,12 +62,22 @@ __attribute__((format(printf, 2, 3)))
 #endif
 void kp__say_more(kp_why *why, const char *format, ...);
 
+/* Add what a key is called; without key_type.text, as the lock is held. */
+void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub);
+
 /* Why a circuit lets nothing be made: KP_EBREAKER, as a request is told. With the lock. */
 void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why);
 
 /* Why a request was refused, with the key's numbers at this moment. With the lock. */
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
                     kp_why *why);
+
+/* Why there is no such key, and none is made, unless *why says it already. */
+void kp__say_no_key(kp_why *why, int code);
+
+/* kp_warm, which began at `since`, ran out of time with this key. With the lock. */
+void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since, uint64_t now,
+                  kp_why *why);
 
 /* ---- where leases were got (trace.c) --------------------------------------------------------- */
 

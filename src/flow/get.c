@@ -409,10 +409,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
 /* There is no subpool: the refusal is counted for the pool only. */
 static int no_subpool(struct kp__get *g, int code)
 {
-    kp_why *why = g->request->why;
-
-    if (why && why->code == 0) kp__say(why, code, NULL);
-    if (why && code == KP_EFULL) strcpy(why->limit, "budget.max_keys");
+    kp__say_no_key(g->request->why, code);
     g->pool->core.seldom.refusals++;
     return code;
 }

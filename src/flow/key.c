@@ -45,13 +45,19 @@ static bool has_functions(const kp_key_type *type)
     return type->hash || type->equal || type->copy || type->drop;
 }
 
+/* Is it as long in each key? */
+static bool is_fixed(const kp_field *f)
+{
+    return f->kind == KP_FIELD_BYTES || f->kind == KP_FIELD_UINT;
+}
+
 static bool fields_refused(const kp_key_type *type)
 {
     const kp_field *f = type->fields;
     if (f->kind == KP_FIELD_END) return true;           /* all keys would be equal */
     for (; f->kind != KP_FIELD_END; f++) {
         bool str = f->kind == KP_FIELD_STR;
-        if (!str && f->kind != KP_FIELD_BYTES && f->kind != KP_FIELD_TEXT) return true;
+        if (!str && !is_fixed(f) && f->kind != KP_FIELD_TEXT) return true;
         if (!f->name || f->size == 0) return true;
         if (str && f->size != sizeof(char *)) return true;
         if (f->offset > type->size || f->size > type->size - f->offset) return true;
@@ -174,7 +180,7 @@ static void row_add_field(struct row *row, const kp_field *f, const void *key)
 {
     uint64_t size;
     const char *data = field_at(f, key, &size);
-    if (f->kind != KP_FIELD_BYTES) row_add(row, &size, sizeof size);    /* for bytes it is fixed */
+    if (!is_fixed(f)) row_add(row, &size, sizeof size);
     row_add(row, data, (size_t)size);
 }
 
@@ -340,10 +346,19 @@ static bool read_integer(const void *data, size_t size, int64_t *value)
     }
 }
 
+static void put_integer(struct text *t, const kp_field *f, int64_t value)
+{
+    uint64_t bits = (uint64_t)value, mask = UINT64_MAX >> (64 - 8 * f->size);
+    char number[24];
+
+    if (f->kind == KP_FIELD_UINT) (void)snprintf(number, sizeof number, "%" PRIu64, bits & mask);
+    else (void)snprintf(number, sizeof number, "%" PRId64, value);
+    put(t, number);
+}
+
 static void put_field(struct text *t, const kp_field *f, const void *key)
 {
     const char *data = (const char *)key + f->offset;
-    char number[24];
     int64_t value;
     put(t, f->name);
     put(t, "=");
@@ -353,8 +368,7 @@ static void put_field(struct text *t, const kp_field *f, const void *key)
     } else if (f->kind == KP_FIELD_TEXT) {
         put_bytes(t, data, strnlen(data, f->size));
     } else if (read_integer(data, f->size, &value)) {
-        (void)snprintf(number, sizeof number, "%" PRId64, value);
-        put(t, number);
+        put_integer(t, f, value);
     } else {
         put_hex(t, data, f->size);
     }

@@ -66,7 +66,8 @@ void kp_unpin(kp_pool *door, kp_key *pinned)
         *pinned = kp_bytes(NULL, 0);
     } else {
         kp__misuse_within(pool, &todo, NULL,
-                          "kp_unpin: this is not a pin of this pool, or it was unpinned already");
+                          "kp_unpin: this is not a pin of this pool, or was unpinned already, or "
+                          "was pinned before fork");
     }
     kp__leave(pool, &todo);
 }

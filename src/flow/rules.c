@@ -347,6 +347,20 @@ static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *w
     return code;
 }
 
+/* Would these limits be refused, merged with those that a key has, or that are for keys to come? */
+static int refused_beside(struct kp__pool *pool, const kp_limits *limits,
+                          const struct kp__rules *has, kp_why *why, struct kp__todo *todo)
+{
+    kp_limits merged = kp__limits_merge(limits, &has->said);
+    struct kp__rules *rules = NULL;
+    int code = rules_within(pool, &merged, has == pool->core.rules, &rules, why, todo);
+
+    kp__step_out(pool, todo);
+    kp__rules_drop(pool->world, rules);
+    kp__step_in(pool);
+    return code;
+}
+
 /* Would these limits be refused for some key, together with its own numbers, or could not all keys
  * keep so many? Then nothing is changed anywhere. */
 static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
@@ -356,7 +370,7 @@ static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why
     int64_t keys = core->key_count;
     int64_t each = keys ? core->live.cap / keys : KP__UNBOUND;
     int64_t lent = keys ? kp__lent_bound(core->lent.cap) / keys : KP__UNBOUND;
-    int code = 0;
+    int code;
 
     if (limits->min_live > each)
         return kp__refused(why, "limits.min_live", "of all keys together is above budget.max_live");
@@ -364,14 +378,15 @@ static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why
         return kp__refused(why, "limits.floor", "of all keys together is above budget.max_live");
     if (limits->floor > lent)
         return kp__refused(why, "limits.floor", "of all keys together is above budget.max_lent");
+    code = refused_beside(pool, limits, core->rules, why, todo);
     for (struct kp__subpool *sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
-        struct kp__rules *rules = NULL;
         if (!sub->rules || code != 0) continue;
-        kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
-        code = rules_within(pool, &merged, false, &rules, why, todo);
-        kp__step_out(pool, todo);
-        kp__rules_drop(pool->world, rules);
-        kp__step_in(pool);
+        code = refused_beside(pool, limits, sub->rules, why, todo);
+        if (code == KP_ECONFIG && why) { /* it has others, which these contradict */
+            kp__say_more(why, " (key ");
+            kp__say_key(why, pool, sub);
+            kp__say_more(why, ")");
+        }
     }
     return code;
 }

@@ -51,35 +51,33 @@ static int is_cold(const struct kp__pool *pool, const struct kp__subpool *sub, u
     return now >= until ? KP_ETIMEDOUT : 0;
 }
 
-/* A timeout names the last failure, too (L11). */
-static int say_cold(const struct kp__subpool *sub, int code, uint64_t now, kp_why *why)
+/* How far a call has come with one of its keys. */
+struct progress {
+    bool begun, over;
+    uint64_t failures; /* creates that had failed when it began ... */
+    uint64_t since;    /* ... at this time */
+};
+
+static int say_cold(struct kp__pool *pool, struct kp__subpool *sub, const struct progress *at,
+                    int code, uint64_t now, kp_why *why)
 {
     const struct kp__health *h = &sub->rare->health;
 
     if (!why) return code;
     if (code == KP_EBREAKER) kp__say_open(sub, now, why);
+    else if (code == KP_ETIMEDOUT) kp__say_cold(pool, sub, at->since, now, why);
     else if (h->last && (code == KP_ECREATE || code == KP_EREFUSED))
         kp__say_failure(why, code, h->last);
     else kp__say(why, code, NULL);
-    if (h->last && h->failures > 0 && code == KP_ETIMEDOUT) {
-        why->vendor_code = h->last->vendor_code;
-        kp__say_more(why, "; last create failed: %.140s", kp__failure_text(h->last));
-    }
     return code;
 }
 
 /* The same for a key that got no rules; `cause` is what was wrong with its limits, if anything. */
 static void say_no_rules(kp_why *cause, int code, kp_why *why)
 {
-    if (cause->code == 0) kp__say(cause, code, NULL);
+    kp__say_no_key(cause, code);
     if (why) *why = *cause;
 }
-
-/* How far a call has come with one of its keys. */
-struct progress {
-    bool begun, over;
-    uint64_t failures; /* creates that had failed when it began */
-};
 
 /* Warm one key, together with whatever else makes resources of it. 0: it is warm; KP_PENDING: it
  * has to be waited for, and the caller does not; else why it is not warm. With the lock. */
@@ -89,18 +87,19 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, struct progr
     kp_why cause = { .code = 0 };
     int code;
 
-    if (!at->begun) at->failures = sub->rare->seldom.create_failures;
-    at->begun = true;
+    if (!at->begun)
+        *at = (struct progress){ true, false, sub->rare->seldom.create_failures, kp__time(pool) };
     while (!is_warm(sub)) {
         uint64_t now = kp__time(pool);
         if ((code = is_cold(pool, sub, at->failures, now, until)) != 0)
-            return say_cold(sub, code, now, why);
+            return say_cold(pool, sub, at, code, now, why);
         if ((code = kp__rule(pool, sub, &cause)) != 0) { /* asked again: the first call failed */
             say_no_rules(&cause, code, why);
             return code;
         }
         if (kp__refill_permit(&pool->core, sub, true, now)) {
-            if (!kp__create(pool, sub, NULL, now)) return say_cold(sub, KP_ENOMEM, now, why);
+            if (!kp__create(pool, sub, NULL, now))
+                return say_cold(pool, sub, at, KP_ENOMEM, now, why);
         } else if (waits) {
             kp__await_news(pool, todo, next_try(pool, sub, now, until));
         } else {

@@ -9,8 +9,11 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "core/permit.h"
 #include "flow/door.h"
 #include "flow/event.h"
+#include "flow/find.h"
+#include "flow/key.h"
 
 void kp__say(kp_why *why, int code, const char *sentence)
 {
@@ -34,6 +37,16 @@ void kp__say_more(kp_why *why, const char *format, ...)
     va_start(args, format);
     vsnprintf(why->text + length, sizeof why->text - length, format, args);
     va_end(args);
+}
+
+void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub)
+{
+    kp_key_type type = pool->key_type;
+    char name[60];
+
+    type.text = NULL;
+    (void)kp__key_print(&type, kp__key_of(pool, sub), name, sizeof name);
+    kp__say_more(why, "%s", name);
 }
 
 /* ---- of a request ---------------------------------------------------------------------------- */
@@ -115,8 +128,8 @@ static void say_timeout(const struct kp__core *core, const struct kp__subpool *s
     if (last && sub->rare->health.failures > 0)
         kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
     if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
-        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64, core->live.used,
-                     core->live.cap);
+        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
+                     core->live.used, core->live.cap, core->count[KP__IDLE]);
     if (holds_invalidated(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
@@ -160,6 +173,43 @@ static int64_t retry_after(const struct kp__core *core, const struct kp__request
     return ms_until(at, now);
 }
 
+void kp__say_no_key(kp_why *why, int code)
+{
+    if (!why) return;
+    if (why->code == 0) kp__say(why, code, NULL);
+    if (code != KP_EFULL) return;
+    strcpy(why->limit, "budget.max_keys");
+    kp__say_more(why, " (limit: budget.max_keys)");
+}
+
+void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since, uint64_t now,
+                  kp_why *why)
+{
+    const struct kp__failure *last = sub->rare->health.last;
+    enum kp__limit limit = kp__refill_bound(&pool->core, sub, now);
+
+    kp__say(why, KP_ETIMEDOUT, "");
+    kp__say_key(why, pool, sub);
+    count_key(sub, now, why);
+    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[limit]);
+    why->waited_ms = kp__ms_since(since, now);
+    kp__say_more(why, " is not warm after %" PRId64 " ms", why->waited_ms);
+    if (limit) kp__say_more(why, ": limited by %s (live %" PRIu32 ")", why->limit, why->live);
+    if (!last || sub->rare->health.failures == 0) return;
+    why->vendor_code = last->vendor_code;
+    kp__say_more(why, "; last create failed: %.140s", kp__failure_text(last));
+}
+
+/* Where that of the code would mislead: no limit is reached. NULL: elsewhere. */
+static const char *own_sentence(const struct kp__request *request)
+{
+    if (request->limit == KP__BY_REFUSE_LATE)
+        return "refused at once: it could not be served before its deadline";
+    if (request->limit == KP__BY_SHED_TARGET)
+        return "shed: it had waited for too long in a queue that was too slow";
+    return NULL;
+}
+
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
                     kp_why *why)
 {
@@ -167,10 +217,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
     int code = request->grant.code;
     kp_why cause = *why; /* what kp__blame left there */
 
-    kp__say(why, code,
-            request->limit == KP__BY_REFUSE_LATE
-                ? "refused at once: it could not be served before its deadline"
-                : NULL);
+    kp__say(why, code, own_sentence(request));
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[request->limit]);
     why->waited_ms = kp__ms_since(request->arrived, now);
     why->ahead = kp__queue_ahead(request);

@@ -50,7 +50,8 @@ static void more_keys_and_more_who_wait_must_be_let_in(void **state)
     c.options.budget.max_waiting = KP_NONE;
     contract_open(&c);
     hold(&c, &holds, A, 500);
-    (void)contract_refused(&c, B, 10, KP_EFULL);
+    kp_why why = contract_refused(&c, B, 10, KP_EFULL);
+    assert_non_null(strstr(why.text, "(limit: budget.max_keys)"));
     (void)contract_refused(&c, A, 10, KP_EFULL);
     set(&c, (kp_budget){ .max_keys = 2, .max_waiting = 1 });
     stock(&c, B, 1);

@@ -94,7 +94,7 @@ static void demanding_for_b(kp_key key, kp_limits *limits, void *ctx)
 
 static void limits_that_one_key_must_refuse_must_change_no_key(void **state)
 {
-    static const kp_limits few = { .max_live = 2 };
+    static const kp_limits few = { .max_live = 2 }, typo = { .max_live = -7 };
     contract c;
     kp_lease leases[3], b;
     (void)state;
@@ -104,6 +104,9 @@ static void limits_that_one_key_must_refuse_must_change_no_key(void **state)
     contract_take_all(&c, kp_str("a"), leases, 2);
     contract_take(&c, kp_str("b"), &b);
     assert_int_equal(kp_limits_set(c.pool, KP_EVERY_KEY, &few, &c.why), KP_ECONFIG);
+    assert_string_equal(c.why.text, "limits.min_live: is above limits.max_live (key b)");
+    assert_int_equal(kp_limits_set(c.pool, KP_EVERY_KEY, &typo, &c.why), KP_ECONFIG);
+    assert_null(strstr(c.why.text, "(key")); /* each would refuse it */
     assert_int_equal(get_within(&c, "a", 100, &leases[2]), 0);
     kp_release(&leases[2]);
     kp_release(&b);

@@ -232,6 +232,27 @@ static void who_waits_for_a_deadlock_must_be_told_too(void **state)
     contract_end(&c);
 }
 
+static void what_is_to_be_revoked_is_no_deadlock(void **state)
+{
+    static const kp_line revoke[] = { { .times = 1 }, { .status = -5, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_lease lease, other;
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    c.script.revoke = revoke;
+    c.options.limits.revoke_after_ms = 2000;
+    contract_open(&c);
+    (void)contract_take(&c, A, &lease);
+    assert_int_equal(kp_get(c.pool, A, NULL, &other), 0); /* when the first one is revoked */
+    assert_int_equal(kp_sim_now_ms(c.sim), 2000);
+    kp_release(&lease);
+    kp_sim_pass_ms(c.sim, 2000);        /* that fails, and is not tried again */
+    assert_int_equal(c.events[KP_EVENT_REVOKE_FAILED], 1);
+    (void)contract_refused(&c, A, KP_SECONDS(5), KP_EDEADLK);
+    contract_give(&c, &other);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +266,7 @@ int main(void)
         cmocka_unit_test(pools_that_are_closed_or_do_not_look_must_be_passed_by),
         cmocka_unit_test(pools_of_other_worlds_must_be_passed_by),
         cmocka_unit_test(who_waits_for_a_deadlock_must_be_told_too),
+        cmocka_unit_test(what_is_to_be_revoked_is_no_deadlock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,28 @@ void a_pool_that_was_closed_must_be_open_after_open(void **)
     assert_true(kp_is_pool(pool.raw()));
 }
 
+void a_key_of_fields_must_print_its_numbers_as_c_does(void **)
+{
+    struct peer {
+        std::uint16_t port;
+        std::int16_t  delta;
+        std::uint64_t id;
+        char          mark[2];
+    };
+    static const kp_field fields[] = { KP_INT(peer, port), KP_INT(peer, delta), KP_INT(peer, id),
+                                       KP_TEXT(peer, mark), KP_END };
+    const peer p{ 36231, -5, UINT64_MAX, "x" };
+    kp_options o = options();
+    o.key_type.size = sizeof p;
+    o.key_type.fields = fields;
+    kp::pool<int> pool;
+    char text[80];
+
+    assert_int_equal(pool.open(o), 0);
+    kp_key_text(pool.raw(), KP_KEY(&p), text, sizeof text);
+    assert_string_equal(text, "port=36231,delta=-5,id=18446744073709551615,mark=x");
+}
+
 } // namespace
 
 int main()
@@ -103,6 +125,7 @@ int main()
         cmocka_unit_test(a_get_from_a_closed_pool_must_say_closed),
         cmocka_unit_test(a_pool_that_ends_must_be_closed_unless_it_was),
         cmocka_unit_test(a_pool_that_was_closed_must_be_open_after_open),
+        cmocka_unit_test(a_key_of_fields_must_print_its_numbers_as_c_does),
     };
 
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -62,6 +62,8 @@ static void who_is_shed_must_be_told_how_long_he_had_waited(void **state)
         shed++;
         HOUSE_IS(&h, v[i].rc, KP_EFULL);
         assert_string_equal(v[i].why.limit, "shed_target_ms");
+        assert_string_equal(v[i].why.text, "shed: it had waited for too long in a queue that was "
+                                           "too slow (limit: shed_target_ms)");
         HOUSE_HAS(&h, v[i].why.waited_ms > 2 * TARGET_MS);
         HOUSE_IS(&h, v[i].why.waited_ms, v[i].answered_ms - v[i].asked_ms);
     }

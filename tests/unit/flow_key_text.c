@@ -68,6 +68,18 @@ static void fields_must_print_with_their_names(void **state)
     assert_text(&place_type, KP_KEY(&p), "host=,role=,a=1,b=2,c=3,d=4,id=050607");
 }
 
+static void an_unsigned_field_must_print_without_a_sign(void **state)
+{
+    struct peer { uint8_t a; uint16_t port; uint32_t b; uint64_t c; unsigned long d; } p =
+        { 200, 36231, UINT32_MAX, UINT64_MAX, 7 };
+    const kp_field fields[] = { KP_INT(struct peer, a), KP_INT(struct peer, port),
+                                KP_INT(struct peer, b), KP_INT(struct peer, c),
+                                KP_INT(struct peer, d), KP_END };
+    kp_key_type type = { .size = sizeof p, .fields = fields };
+    (void)state;
+    assert_text(&type, KP_KEY(&p), "a=200,port=36231,b=4294967295,c=18446744073709551615,d=7");
+}
+
 static void a_stored_key_must_print_like_the_one_it_was_made_from(void **state)
 {
     (void)state;
@@ -116,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_must_print_readably_at_any_size),
         cmocka_unit_test(fields_must_print_with_their_names),
+        cmocka_unit_test(an_unsigned_field_must_print_without_a_sign),
         cmocka_unit_test(a_stored_key_must_print_like_the_one_it_was_made_from),
         cmocka_unit_test(a_key_told_by_functions_must_print_by_its_function_or_as_hex),
         cmocka_unit_test(keys_of_other_pools_must_print_without_being_read),

@@ -89,6 +89,39 @@ static void a_key_that_is_down_must_not_leave_the_others_cold(void **state)
     stage_fall(&s);
 }
 
+/* A minimum, or a warm-up, takes nothing from other keys. */
+static void a_warm_up_that_is_too_late_must_tell_its_key_and_the_limit(void **state)
+{
+    static const struct {
+        const char *option, *value, *limit;
+    } cases[] = {
+        { "budget.max_live", "1", "budget.max_live" },
+        { "budget.group_max_live[0]", "1", "budget.group_max_live" },
+        { "budget.max_idle", "1", "budget.max_idle" },
+        { "budget.create_rate", "1", "budget.create_rate" },
+    };
+    kp_key keys[] = { kp_str("a"), kp_str("b") };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct stage s;
+        kp_why why;
+        char text[100];
+        stage_set(&s);
+        s.options.limits.group[0] = 1;
+        assert_int_equal(kp_options_set(&s.options, cases[i].option, cases[i].value), 0);
+        stage_open(&s);
+        assert_int_equal(kp_warm(s.pool, keys, 2, KP_ASK(.within_ms = 100, .why = &why)), 1);
+        assert_int_equal(why.code, KP_ETIMEDOUT);
+        assert_string_equal(why.limit, cases[i].limit);
+        assert_int_equal(why.waited_ms, 100);
+        (void)snprintf(text, sizeof text, "b is not warm after 100 ms: limited by %s (live 0)",
+                       why.limit);
+        assert_string_equal(why.text, text);
+        stage_fall(&s);
+    }
+}
+
 /* L11 is about what may still be in the way. */
 static void a_failure_that_is_over_must_not_be_named(void **state)
 {
@@ -209,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_that_is_down_must_not_leave_the_others_cold),
+        cmocka_unit_test(a_warm_up_that_is_too_late_must_tell_its_key_and_the_limit),
         cmocka_unit_test(a_failure_that_is_over_must_not_be_named),
         cmocka_unit_test(a_key_that_fails_must_not_be_tried_again),
         cmocka_unit_test(keys_must_be_warmed_together_where_the_driver_answers_later),
