@@ -213,7 +213,7 @@ static enum verdict take(struct look *l, struct kp__slot *slot)
     s->tag = l->request->tag;
     s->site = kp__site_of(l->request);
     s->hit = !made_for_it;
-    /* nobody shares it before it is known to be good (flow/get.c, check) */
+    /* nobody shares it before it is known to be good (flow/check.c) */
     if (idle && s->hit && kp__is_stale(l->core, l->sub, idle_ns)) kp__close_seats(slot);
     kp__grant(l->request, KP__GRANT_SLOT, slot);
     l->request->grant.seat = (uint16_t)seat;

@@ -322,7 +322,7 @@ void kp__review_seats(struct kp__core *core, struct kp__slot *slot)
 
     if (is_spent(slot)) kp__close_seats(slot);
     while (!kp__seat_at(slot, seat)->lent) seat++;
-    /* a borrower that does not know of it yet may have to validate it first (flow/get.c, check) */
+    /* a borrower that does not know of it yet may have to validate it first (flow/check.c) */
     if (kp__seat_at(slot, seat)->hold != KP__GRANTED) kp__open_seats(core, slot);
 }
 

@@ -7,9 +7,7 @@
  */
 #include <string.h>
 
-#include "core/calendar.h"
 #include "core/doubt.h"
-#include "core/give.h"
 #include "core/serve.h"
 #include "flow/door.h"
 #include "flow/event.h"
@@ -48,8 +46,7 @@ static uint64_t start_clock(struct kp__get *g, const kp_ask *ask)
 
 /* ---- 3. wait --------------------------------------------------------------------------------- */
 
-/* Back into the queue, if there is time left. */
-static void wait_again(struct kp__get *g, uint64_t now, struct kp__todo *todo)
+void kp__get_wait_again(struct kp__get *g, uint64_t now, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
     int late = r->at_once ? KP_EAGAIN : KP_ETIMEDOUT;
@@ -72,7 +69,7 @@ static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struc
     struct kp__request *r = g->request;
 
     if (checking || r->sub->rules->retry_requests) {
-        wait_again(g, now, todo);
+        kp__get_wait_again(g, now, todo);
         return;
     }
     kp__grant_no(r, KP_ECREATE, KP__BY_CREATE_TIMEOUT);
@@ -217,43 +214,6 @@ static void open_to_others(struct kp__get *g, struct kp__todo *todo)
     kp__settle(&g->pool->core, g->request->sub, kp__time(g->pool), todo);
 }
 
-/* Is the resource still good? If not, it is destroyed, and the request waits again, at its old
- * place and with its old deadline. */
-static bool check(struct kp__get *g, struct kp__todo *todo)
-{
-    struct kp__pool *pool = g->pool;
-    struct kp__slot *slot = g->request->slot;
-    uint32_t seat = g->request->grant.seat;
-
-    if (!must_validate(g)) {
-        open_to_others(g, todo);
-        return true;
-    }
-    kp__close_seats(slot); /* nobody shares it before it is known to be good */
-    kp__seat_at(slot, seat)->ending = true; /* and nobody has its lease yet, to end it */
-    if (!kp__stands_by(pool)) {
-        kp__job_check(pool, slot, seat, g->request, todo);
-        return false;
-    }
-    kp__do(pool, todo); /* destroy what it passed over */
-    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request, todo);
-    uint64_t now = kp__time(pool);
-    if (status == 0 && !slot->errand->doomed) {
-        kp__seat_at(slot, seat)->ending = false;
-        kp__file_slot(&pool->core, slot); /* as in kp__checked */
-        open_to_others(g, todo);
-        return true;
-    }
-    if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
-    /* before the bad one's room is given away: nobody overtakes it. One that is not to wait has no
-     * time that could be over: it may have another one that is there */
-    if (status <= 0 && g->request->at_once)
-        kp__wait_again(&pool->core, g->request, NULL, now, todo);
-    else wait_again(g, now, todo);
-    kp__do(pool, todo);
-    return false;
-}
-
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 /* To destroy what was in its way took all its time: it may not begin to create any more. The room
@@ -280,7 +240,7 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         return;
     }
     if (victim && (victim->errand->victim.heir || !kp__stands_by(pool))) {
-        kp__job_evict(pool, victim, r, todo); /* the request comes back with the permit */
+        kp__destroy_for(pool, victim, r, todo); /* the request comes back with the permit */
         return;
     }
     bool destroys = victim || !kp__list_empty(&todo->doomed);
@@ -303,7 +263,7 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         r->grant.code != KP_ECREATE || pool->core.phase != KP__OPEN)
         return;
     r->limit = limit; /* what it waits for has not changed */
-    wait_again(g, kp__time(pool), todo); /* KP_FAIL_RETRY: this failure is not its answer */
+    kp__get_wait_again(g, kp__time(pool), todo); /* KP_FAIL_RETRY: this failure is not its answer */
     if (r->grant.kind != KP__GRANT_NO && r->why) memset(r->why, 0, sizeof *r->why);
 }
 
@@ -335,7 +295,11 @@ int kp__get_run(struct kp__get *g, struct kp__todo *todo)
             break;
         case KP__GRANT_PERMIT: create(g, todo); break; /* 4 */
         case KP__GRANT_SLOT:                           /* 5 */
-            if (check(g, todo)) return 0;
+            if (!must_validate(g)) {
+                open_to_others(g, todo);
+                return 0;
+            }
+            kp__get_check(g, todo);
             break;
         case KP__GRANT_NO: return r->grant.code;
         }

@@ -36,6 +36,14 @@ static inline bool kp__ask_is_at_once(const struct kp__pool *pool, const kp_ask 
 int kp__get_begin(struct kp__get *get, kp_key key, const kp_ask *ask, bool timed,
                   struct kp__todo *todo);
 
+/* 5. Is the resource that it was granted still good? Then its grant says so. If not, the resource is
+ * destroyed, and the request waits again at its old place and with its old deadline. Or it waits
+ * for the answer of a job. With the lock, which is given back meanwhile. In check.c. */
+void kp__get_check(struct kp__get *get, struct kp__todo *todo);
+
+/* Back into the queue, if there is time left. With the lock. */
+void kp__get_wait_again(struct kp__get *get, uint64_t now, struct kp__todo *todo);
+
 /* Go on until it is over: 0 and a grant of a slot, or the code of why not. KP_PENDING: it waits.
  * With the lock, which is given back meanwhile. */
 int kp__get_run(struct kp__get *get, struct kp__todo *todo);
