@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/flow/get.c, create.c, check.c, job.c, keeper.c and release.c: answers that come
- * late or not at all, times that run out, and leases that are read in every state.
+ * Tests of src/flow/get.c, wait.c, create.c, check.c, job.c, keeper.c and release.c: answers
+ * that come late or not at all, times that run out, and leases that are read in every state.
  */
 #include "flow/door.h"
 #include "flow_stage.h"
