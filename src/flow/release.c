@@ -241,7 +241,7 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
 }
 
 /* Does it matter that this use went well? If its resource is in doubt, which is never so on an open
- * lane (core/lane.c); or if a circuit counts uses, as limits set a moment ago may say. */
+ * lane (core/term.c); or if a circuit counts uses, as limits set a moment ago may say. */
 static bool matters(const struct held *h)
 {
     return h->slot->doubted || kp__uses_count(h->pool->door);
