@@ -129,9 +129,7 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
 void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
                      uint32_t seat, struct kp__todo *todo)
 {
-    request->holds_lent = false; /* the lease has it now */
-    kp__grant(request, KP__GRANT_SLOT, slot);
-    request->grant.seat = (uint16_t)seat;
+    kp__grant_slot(request, slot, seat);
     kp__answer(core, request, todo);
 }
 

@@ -326,7 +326,8 @@ void kp__review_seats(struct kp__core *core, struct kp__slot *slot)
     if (kp__seat_at(slot, seat)->hold != KP__GRANTED) kp__open_seats(core, slot);
 }
 
-uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot,
+                       const struct kp__request *request, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;
     uint32_t seat = 0;
@@ -340,7 +341,11 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
     sub->leases++;
     core->leases++;
     struct kp__seat *s = kp__seat_at(slot, seat);
-    *s = (struct kp__seat){ .generation = ++slot->generation, .since = now, .era = core->era,
+    *s = (struct kp__seat){ .generation = ++slot->generation,
+                           .since = now,
+                           .tag = request->tag,
+                           .site = kp__site_of(request),
+                           .era = core->era,
                            .lent = true };
     if (errand->borrowers == errand->seats || is_spent(slot)) kp__close_seats(slot);
     else offer_seats(core, slot);
