@@ -178,8 +178,7 @@ static void free_keys(struct kp__pool *pool)
 
     while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
         kp__lane_drop(&pool->core, sub);
-        /* cover: never, because while a key has no rules a call on it is under way (I9) */
-        kp__key_free(pool, sub, sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL);
+        kp__key_free(pool, sub, kp__rules_unref(sub->rules));
     }
 }
 

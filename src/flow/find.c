@@ -270,7 +270,7 @@ void kp__key_free(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rul
 /* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. */
 static KP__APART void free_subpool(struct kp__pool *pool, struct kp__subpool *sub)
 {
-    struct kp__rules *rules = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
+    struct kp__rules *rules = kp__rules_unref(sub->rules);
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
