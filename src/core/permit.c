@@ -8,6 +8,7 @@
 #include "core/calendar.h"
 #include "core/circuit.h"
 #include "core/permit.h"
+#include "core/renew.h"
 #include "core/serve.h"
 #include "core/todo.h"
 
@@ -231,6 +232,12 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     if (sub->refill || kp__refill_wanted(core, sub, false) == 0) return;
     sub->refill = true;
     kp__file_sub(core, sub, now);
+}
+
+void kp__make_up_for(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
+    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
 }
 
 uint64_t kp__rests_until(const struct kp__subpool *sub)
