@@ -135,15 +135,21 @@ static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp_
     core->live.used -= many;
 }
 
+/* Take it off the list that its state names, and those of slots that may be shared, or drain. */
+static void leave_lists(struct kp__core *core, struct kp__slot *slot)
+{
+    kp__list_remove(&slot->link);
+    kp__close_seats(slot);
+    if (slot->errand->draining) kp__drain(core, slot, false);
+}
+
 static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
 {
     if (to == KP__FREE) { /* it was on no list, and nobody's */
         slot->state = KP__FREE;
         return;
     }
-    kp__list_remove(&slot->link);
-    kp__close_seats(slot);
-    if (slot->errand->draining) kp__drain(core, slot, false);
+    leave_lists(core, slot);
     slot->state = (uint8_t)to;
     if (to == KP__IDLE) { /* the front is the most recently used */
         slot->order = ++core->returns;
@@ -243,9 +249,7 @@ void kp__slot_revoke(struct kp__core *core, struct kp__slot *slot)
     count_moved(core, sub, KP__LENT, KP__FREE, 1);
     rare->revoked++;
     core->revoked++;
-    kp__list_remove(&slot->link);
-    kp__close_seats(slot);
-    if (slot->errand->draining) kp__drain(core, slot, false);
+    leave_lists(core, slot);
     if (slot->ageing) kp__aged(core, slot);
     slot->state = KP__REVOKED;
     kp__list_push_back(&rare->taken, &slot->link);
