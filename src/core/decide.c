@@ -89,7 +89,7 @@ static enum verdict want_lent(struct look *l)
     if (l->request->holds_lent) return GO_ON;
     if ((int64_t)l->sub->lent_permits >= l->sub->rules->max_lent)
         return lacks(l, KP__BY_MAX_LENT, NULL, KP__NEVER);
-    if (l->core->lent.used >= l->core->lent.cap) kp__lanes_yield_lent(l->core);
+    if (kp__budget_is_full(&l->core->lent)) kp__lanes_yield_lent(l->core);
     if (!kp__budget_may_take(l->core, &l->core->lent, l->sub))
         return lacks_permit(l, &l->core->lent);
     return GO_ON;

@@ -302,14 +302,9 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
     return true;
 }
 
-static bool is_full(const struct kp__budget *budget)
-{
-    return budget->used >= budget->cap;
-}
-
 void kp__hold_up(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (!is_full(&core->creating)) return;
+    if (!kp__budget_is_full(&core->creating)) return;
     struct kp__contest *contest = kp__contest(core, sub);
     if (!kp__list_linked(&contest->held_up))
         kp__list_push_back(&core->held_up, &contest->held_up);
@@ -319,7 +314,7 @@ void kp__let_on(struct kp__core *core, uint64_t now)
 {
     struct kp__list *first = kp__list_first(&core->held_up);
 
-    if (!first || is_full(&core->creating)) return;
+    if (!first || kp__budget_is_full(&core->creating)) return;
     kp__list_remove(first);
     kp__file_sub(core, KP__OF(first, struct kp__contest, held_up)->sub, now);
 }

@@ -281,7 +281,7 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     if (!r->sub) return no_subpool(g, code);
     if (is_asked) r->arrived = kp__time(g->pool);
     bool bare = !timed && !core->clocked && r->sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
-                core->lent.used < core->lent.cap && !r->sub->rare->health.tripped &&
+                !kp__budget_is_full(&core->lent) && !r->sub->rare->health.tripped &&
                 r->sub->rules->max_uses == KP__UNBOUND && r->flags == 0;
     g->pool->getting++;
     kp__claim(core, r, bare ? 0 : start_clock(g, ask), todo); /* 2 */
