@@ -51,7 +51,7 @@ static struct kp__pool *lock_all(const struct kp__world *world)
     struct kp__pool *all = NULL, *pool;
     struct kp_pool *door;
 
-    for (uint32_t i = 0; (door = kp__door_at(i)) != NULL; i++) {
+    for (uint32_t id = 1; (door = kp__door_of(id)) != NULL; id++) {
         /* acquire: pairs with the release in furnish (open.c), when the pool is complete */
         if (!atomic_load_explicit(&door->on_deadlock, memory_order_acquire)) continue;
         if (!same_world(&door->world, world) || !is_here(door)) continue;

@@ -18,7 +18,7 @@
 int kp__door_open(struct kp__pool *pool, const struct kp__world *world);
 
 bool kp__is_door(const void *maybe);         /* looked up, not followed */
-struct kp_pool *kp__door_at(uint32_t index); /* NULL: there has never been one */
+struct kp_pool *kp__door_of(uint32_t id);    /* 1, 2, 3, ...; NULL: there has never been one */
 
 /* Take the lock of an open or closing pool. NULL: that cannot be, and why in *code (KP_EMISUSE,
  * KP_EFORKED, KP_ECLOSED; KP_ENOMEM in a child). */

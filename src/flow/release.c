@@ -105,9 +105,7 @@ static bool is_in_order(struct held *h, const kp_lease *lease)
 /* The pool that it names, if there ever was one of this number; or NULL. */
 static struct kp_pool *door_of(const kp_lease *lease)
 {
-    uint32_t id = (uint32_t)(lease->opaque[0] >> 32);
-
-    return id ? kp__door_at(id - 1) : NULL;
+    return kp__door_of((uint32_t)(lease->opaque[0] >> 32));
 }
 
 /* The sentence about a lease that is not held; and which key it was of, if that can be told: it was

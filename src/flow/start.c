@@ -35,7 +35,7 @@ kp_request *kp__request_of(struct kp__request *r)
 static struct kp__pool *pool_of(const struct kp__request *r)
 {
     /* relaxed: this thread found it there when it started the request, and it has stayed since */
-    return atomic_load_explicit(&kp__door_at(r->pool - 1)->pool, memory_order_relaxed);
+    return atomic_load_explicit(&kp__door_of(r->pool)->pool, memory_order_relaxed);
 }
 
 /* Set the alarm for the next look; a request that was answered meanwhile has a letter instead. With
