@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * How a request gets into a queue and out of it, and how its owner is told: a parked thread by
- * waking it, an event loop by a letter. decide.c, create.c and give.c have the answers. Also
- * to-dos: what a decision leaves to be done without the lock.
+ * waking it, an event loop by a letter. decide.c, create.c and give.c have the answers.
  */
 #include <stdio.h>
 
@@ -209,20 +208,12 @@ void kp__blame(struct kp__request *request, const struct kp__failure *failure)
     snprintf(why->text, sizeof why->text, "%s", kp__failure_text(failure));
 }
 
-static void ring(struct kp__todo *todo, struct kp__mailbox *box)
-{
-    for (int i = 0; i < todo->bells; i++)
-        if (todo->bell[i] == box) return;
-    if (todo->bells == KP__BELLS) kp__todo_run_wakes(todo); /* as in kp__todo_wake */
-    todo->bell[todo->bells++] = box;
-}
-
 void kp__rouse(struct kp__todo *todo, struct kp__request *request)
 {
     if (request->of_loop) {
         request->posted = true;
         if (kp__mail_answer(box_of(request), &request->link))
-            ring(todo, box_of(request));
+            kp__todo_ring(todo, box_of(request));
         return;
     }
     /* relaxed: its owner takes the lock before it reads the grant */
@@ -237,27 +228,12 @@ void kp__nudge(struct kp__todo *todo, struct kp__request *request, uint64_t at)
 
     if (request->of_loop) {
         if (at >= request->alarm.at) return;
-        if (kp__mail_hasten(box_of(request), &request->alarm, at)) ring(todo, box_of(request));
+        if (kp__mail_hasten(box_of(request), &request->alarm, at))
+            kp__todo_ring(todo, box_of(request));
         return;
     }
     /* relaxed: it only says "look again"; the owner takes the lock before it believes anything */
     if (atomic_compare_exchange_strong_explicit(&request->state, &waiting, KP__NUDGED,
                                                 memory_order_relaxed, memory_order_relaxed))
         kp__todo_wake(todo, &request->state);
-}
-
-/* ---- to-dos ---------------------------------------------------------------------------------- */
-
-void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word)
-{
-    if (todo->wakes == KP__WAKES)
-        kp__todo_run_wakes(todo); /* more than it can carry: wake under the lock */
-    todo->wake[todo->wakes++] = (uint32_t *)word;
-}
-
-void kp__todo_run_wakes(struct kp__todo *todo)
-{
-    for (int i = 0; i < todo->wakes; i++) todo->world->wake(todo->wake[i], 1, todo->world->ctx);
-    for (int i = 0; i < todo->bells; i++) kp__mail_ring(todo->bell[i]);
-    todo->wakes = todo->bells = 0;
 }
