@@ -45,7 +45,8 @@ void kp__request_init(struct kp__request *request, bool of_loop, const void *sit
     request->why = why;
 }
 
-enum kp__queue kp__queue_for(const struct kp__request *request)
+/* The queue that fits what it asks for and what is under way for it. */
+static enum kp__queue queue_for(const struct kp__request *request)
 {
     const struct kp__slot *making = request->slot;
 
@@ -57,7 +58,7 @@ enum kp__queue kp__queue_for(const struct kp__request *request)
 
 void kp__enqueue(struct kp__core *core, struct kp__request *request)
 {
-    request->queue = kp__queue_for(request);
+    request->queue = queue_for(request);
     /* relaxed: under the lock; the owner parks on it afterwards */
     if (!request->of_loop)
         atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
@@ -102,12 +103,20 @@ struct kp__request *kp__sponsor_release(struct kp__core *core, struct kp__slot *
     kp__errand_of(slot)->sponsor = NULL;
     sponsor->slot = NULL;
     kp__queue_remove(core, sponsor);
-    sponsor->queue = kp__queue_for(sponsor);
+    sponsor->queue = queue_for(sponsor);
     kp__queue_insert(core, sponsor);
     return sponsor;
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */
+
+/* The victim whose place it waits for, or NULL. */
+static struct kp__slot *awaited(const struct kp__request *request)
+{
+    struct kp__slot *slot = kp__under_way(request);
+
+    return slot && slot->state == KP__CLOSING ? slot : NULL;
+}
 
 void kp__send_away(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
 {
@@ -142,7 +151,7 @@ bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t n
                   struct kp__todo *todo)
 {
     if (!kp__waits(request)) return false;
-    struct kp__slot *victim = kp__awaited(request);
+    struct kp__slot *victim = awaited(request);
     kp__note_time(core, now);
     kp__grant_no(request, KP_ETIMEDOUT, request->limit);
     kp__answer(core, request, todo);
@@ -180,7 +189,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
 
 void kp__refuse(struct kp__core *core, struct kp__request *request, int code, struct kp__todo *todo)
 {
-    struct kp__slot *victim = kp__awaited(request);
+    struct kp__slot *victim = awaited(request);
 
     kp__grant_no(request, code, KP__NOT_BOUND);
     kp__answer(core, request, todo);

@@ -134,14 +134,6 @@ static inline struct kp__slot *kp__under_way(const struct kp__request *request)
     return kp__waits(request) ? request->slot : NULL;
 }
 
-/* The victim whose place it waits for, or NULL. */
-static inline struct kp__slot *kp__awaited(const struct kp__request *request)
-{
-    struct kp__slot *slot = kp__under_way(request);
-
-    return slot && slot->state == KP__CLOSING ? slot : NULL;
-}
-
 /* This is its grant from now on. What was under way for it goes on without it. */
 static inline void kp__grant(struct kp__request *request, enum kp__grant_kind kind,
                              struct kp__slot *slot)
@@ -187,9 +179,6 @@ static inline void kp__grant_no(struct kp__request *request, int code, enum kp__
  * which its lease is to name (kp__site_of). */
 void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why);
 const void *kp__site_of(const struct kp__request *request);
-
-/* The queue that fits what it asks for and what is under way for it. */
-enum kp__queue kp__queue_for(const struct kp__request *request);
 
 /* Put it into its queue, in order of arrival; take it out, with the answer that is in `grant`, and
  * tell its owner. */
