@@ -361,7 +361,7 @@ void kp_lease_report(kp_lease *lease, int status)
     sub->interest++;
     /* before the change is told: a listener may end the lease, and the slot may be lent again */
     if (status >= 0) kp__used_well(&h.pool->core, h.slot, kp__time(h.pool), &todo);
-    else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
+    else if (status == KP_EGONE) kp__doubt_others(h.pool, h.slot, &todo);
     if (change != KP__AS_BEFORE) {
         kp__tell_news(h.pool, &todo); /* kp_warm may go on */
         tell_circuit(h.pool, sub, change == KP__OPENED, status, &todo);
