@@ -238,6 +238,43 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     return status == 0 ? READY : status == KP_PENDING ? LATER : UNFIT;
 }
 
+/* Is it to be kept when it comes back? */
+static bool is_reused(const struct held *h)
+{
+    return h->seat->decided ? h->seat->reuse : h->slot->sub->rules->reuse;
+}
+
+/* Can its end do without the time, as nothing is counted or filed by it (L9)? */
+static bool is_bare(const struct held *h, bool keep)
+{
+    return !h->seat->since && keep && !h->pool->core.clocked && h->pool->core.waiting == 0;
+}
+
+/* 8 and 9. If a job is to make it ready, the job's answer gives it back. */
+static void give_back(struct held *h, bool discard, struct kp__todo *todo)
+{
+    struct kp__core *core = &h->pool->core;
+    struct kp__subpool *sub = h->slot->sub;
+    bool keep = !discard && is_reused(h);
+    kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
+    enum readiness ready = keep ? made_ready(h, &cause, todo) : READY;
+
+    if (ready == LATER) return;
+    keep = keep && ready == READY;
+    uint64_t now = is_bare(h, keep) ? 0 : kp__time(h->pool);
+    kp__give(core, h->slot, h->number, keep, cause, now, todo); /* 9 */
+    kp__lane_open(core, sub, now);
+}
+
+/* The same if it is revoked, or that is under way: nobody will be lent it again. */
+static void give_back_revoked(struct held *h, bool discard, struct kp__todo *todo)
+{
+    kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_REVOKED;
+
+    kp__note_time(&h->pool->core, kp__time(h->pool));
+    kp__give_revoked(&h->pool->core, h->slot, h->number, cause, todo);
+}
+
 /* Does it matter that this use went well? If its resource is in doubt, which is never so on an open
  * lane (core/term.c); or if a circuit counts uses, as limits set a moment ago may say. */
 static bool matters(const struct held *h)
@@ -262,30 +299,13 @@ static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
         lease->resource = NULL;
         return true;
     }
-    struct kp__subpool *sub = h.slot->sub;
     if (how == KP__END_OF_USE && asked == KP__UNASKED && matters(&h)) {
         kp__leave(h.pool, &todo);
         return false;
     }
     kp__mark_ended(lease);
-    bool keep = !discard && (h.seat->decided ? h.seat->reuse : sub->rules->reuse);
-    kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
-    if (kp__is_revoked(h.slot, h.seat)) {
-        if (!discard) cause = KP_CAUSE_REVOKED;
-        kp__note_time(&h.pool->core, kp__time(h.pool));
-        kp__give_revoked(&h.pool->core, h.slot, h.number, cause, &todo);
-        kp__tell_news(h.pool, &todo);
-        kp__leave(h.pool, &todo);
-        return true;
-    }
-    enum readiness ready = keep ? made_ready(&h, &cause, &todo) : READY;
-    if (ready == UNFIT) keep = false;
-    if (ready != LATER) {
-        bool bare = !h.seat->since && keep && !h.pool->core.clocked && h.pool->core.waiting == 0;
-        uint64_t now = bare ? 0 : kp__time(h.pool);
-        kp__give(&h.pool->core, h.slot, h.number, keep, cause, now, &todo); /* 9 */
-        kp__lane_open(&h.pool->core, sub, now);
-    }
+    if (kp__is_revoked(h.slot, h.seat)) give_back_revoked(&h, discard, &todo);
+    else give_back(&h, discard, &todo);
     kp__tell_news(h.pool, &todo);
     kp__leave(h.pool, &todo);
     return true;
@@ -382,10 +402,9 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     memset(out, 0, sizeof *out);
     if (is_none(lease) || !find(lease, true, &h)) return false;
     uint64_t now = kp__time(h.pool);
-    bool keep = h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse;
     *out = (kp_lease_about){
         .reused = h.seat->hit,
-        .doomed = is_going(&h) || !keep,
+        .doomed = is_going(&h) || !is_reused(&h),
         .old = h.slot->old,
         .revoked = h.slot->state == KP__REVOKED,
         .key = kp__key_of(h.pool, h.slot->sub),
