@@ -91,12 +91,38 @@ static void create_too_late(struct kp__get *g, uint64_t now, struct kp__todo *to
     kp__grant_no(r, KP_ETIMEDOUT, KP__BY_DESTRUCTION);
 }
 
+/* Destroy its victims, one after the other, and what it passed over. */
+static void make_way(struct kp__get *g, struct kp__todo *todo)
+{
+    struct kp__request *r = g->request;
+    struct kp__slot *victim = r->slot, *next;
+
+    if (victim) r->time_passed = true;
+    for (; victim; victim = next) {
+        next = victim->errand->victim.next;
+        kp__do(g->pool, todo);
+        kp__destroy(g->pool, victim, r->sub, todo);
+    }
+    if (!r->of_loop && kp__do(g->pool, todo)) r->time_passed = true;
+}
+
+/* KP_FAIL_RETRY: that its create failed is not its answer; it waits for what it waited for before,
+ * `limit`, and tries again. */
+static void try_again(struct kp__get *g, uint8_t limit, struct kp__todo *todo)
+{
+    struct kp__request *r = g->request;
+
+    r->limit = limit;
+    kp__get_wait_again(g, kp__time(g->pool), todo);
+    if (r->grant.kind != KP__GRANT_NO && r->why) memset(r->why, 0, sizeof *r->why);
+}
+
 /* 4. create, after its victim is destroyed. */
 static void create(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = g->request;
-    struct kp__slot *victim = r->slot, *next;
+    struct kp__slot *victim = r->slot;
 
     if (pool->core.phase == KP__CLOSED) { /* what it makes would be destroyed at once */
         kp__decline(&pool->core, r, kp__time(pool), todo);
@@ -109,13 +135,7 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     }
     bool destroys = victim || !kp__list_empty(&todo->doomed);
     bool in_time = destroys && kp__time(pool) < r->deadline;
-    if (victim) r->time_passed = true;
-    for (; victim; victim = next) {
-        next = victim->errand->victim.next;
-        kp__do(pool, todo);
-        kp__destroy(pool, victim, r->sub, todo);
-    }
-    if (!r->of_loop && kp__do(pool, todo)) r->time_passed = true;
+    make_way(g, todo);
     uint64_t now = r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived;
     if (in_time && now >= r->deadline) {
         create_too_late(g, now, todo);
@@ -123,12 +143,9 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     }
     uint8_t limit = r->limit;
     (void)kp__create(pool, r->sub, r, now);
-    if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
-        r->grant.code != KP_ECREATE || pool->core.phase != KP__OPEN)
-        return;
-    r->limit = limit; /* what it waits for has not changed */
-    kp__get_wait_again(g, kp__time(pool), todo); /* KP_FAIL_RETRY: this failure is not its answer */
-    if (r->grant.kind != KP__GRANT_NO && r->why) memset(r->why, 0, sizeof *r->why);
+    if (r->grant.kind == KP__GRANT_NO && r->grant.code == KP_ECREATE &&
+        r->sub->rules->retry_requests && pool->core.phase == KP__OPEN)
+        try_again(g, limit, todo);
 }
 
 void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
@@ -262,10 +279,20 @@ static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp
     return code;
 }
 
+/* Will it most likely be a bare hit, by rules that need no time? Then no clock is read (L9). */
+static bool is_bare(const struct kp__get *g)
+{
+    const struct kp__core *core = &g->pool->core;
+    const struct kp__subpool *sub = g->request->sub;
+
+    return !core->clocked && sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
+           !kp__budget_is_full(&core->lent) && !sub->rare->health.tripped &&
+           sub->rules->max_uses == KP__UNBOUND && g->request->flags == 0;
+}
+
 int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
                   struct kp__todo *todo)
 {
-    struct kp__core *core = &g->pool->core;
     struct kp__request *r = g->request;
     int code;
 
@@ -280,11 +307,8 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     r->sub = kp__find(g->pool, key, true, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
     if (is_asked) r->arrived = kp__time(g->pool);
-    bool bare = !timed && !core->clocked && r->sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
-                !kp__budget_is_full(&core->lent) && !r->sub->rare->health.tripped &&
-                r->sub->rules->max_uses == KP__UNBOUND && r->flags == 0;
     g->pool->getting++;
-    kp__claim(core, r, bare ? 0 : start_clock(g, ask), todo); /* 2 */
+    kp__claim(&g->pool->core, r, !timed && is_bare(g) ? 0 : start_clock(g, ask), todo); /* 2 */
     if (r->grant.kind != KP__GRANT_SLOT)
         r->time_passed = kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
     return 0;
