@@ -24,16 +24,6 @@
 
 static const kp_ask no_ask;
 
-uint64_t kp__ask_deadline(const struct kp__pool *pool, const kp_ask *ask, uint64_t now)
-{
-    uint64_t at = KP__NEVER;
-
-    if (ask->within_ms != 0) at = kp__after(now, ask->within_ms);
-    else if (!ask->until.ns) at = kp__later(now, pool->deadline);
-    if (ask->until.ns && ask->until.ns < at) at = ask->until.ns;
-    return at;
-}
-
 /* Read the clock, once, when something first needs it: a bare hit does not (L9). */
 static uint64_t start_clock(struct kp__get *g, const kp_ask *ask)
 {

@@ -18,7 +18,9 @@ struct kp__get {
     bool told;               /* a deadlock of this get was told (deadlock.c) */
 };
 
-/* NULL, or what is wrong with the ask (ask.c). */
+/* ---- what it says (ask.c) -------------------------------------------------------------------- */
+
+/* NULL, or what is wrong with the ask. */
 const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask);
 
 /* L4: one absolute deadline, worked out once, of an ask that is not refused. */
@@ -29,6 +31,8 @@ static inline bool kp__ask_is_at_once(const struct kp__pool *pool, const kp_ask 
 {
     return ask->within_ms ? ask->within_ms == KP_NONE : !ask->until.ns && !pool->deadline;
 }
+
+/* ---- its steps (get.c) ----------------------------------------------------------------------- */
 
 /* Steps 1 and 2: check the ask, find the key, claim. `timed`: the clock is needed in any case. 0:
  * the grant says how to go on. Else the get was refused before it began, and kp__get_end must not
