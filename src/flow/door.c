@@ -128,7 +128,8 @@ struct kp__pool *kp__enter(kp_pool *door, int *code)
         (*code = kp__fork_arrive(door)) != 0)
         return NULL;
     *code = KP_ECLOSED;
-    /* acquire: pairs with the release in kp__leave. That a pool is gone is told without its lock */
+    /* acquire: pairs with the release in leave_last. That a pool is gone is told without its
+     * lock */
     if (!atomic_load_explicit(&door->pool, memory_order_acquire)) return NULL;
     kp__lock_take(&door->lock, &door->world);
     /* relaxed: written under this lock */

@@ -32,7 +32,7 @@ struct kp__job {
     struct kp__failure failure; /* what kp_job_fail said */
     uint8_t when;               /* validate or reset: KP_CHECK_GET, _RETURN, or _KEEPER (a test) */
     bool then_validate;         /* reset: validate is to follow */
-    bool own_time;              /* create: it goes on until then, whatever becomes of its request */
+    bool own_time;              /* create: it goes on until `until`, whatever its request does */
     bool hurried;               /* Guard: the pool's lock. driver.cancel was called, or will be */
     bool called_off;            /* the same. Hurried because its request was cancelled, or refused
                                    since the pool closes */

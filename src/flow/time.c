@@ -35,7 +35,7 @@ uint64_t kp__random(kp_pool *door)
 
 uint64_t kp_now_ns(kp_pool *door)
 {
-    /* acquire: pairs with the release in kp__leave */
+    /* acquire: pairs with the release in leave_last (door.c) */
     if (!door || !atomic_load_explicit(&door->pool, memory_order_acquire)) return 0;
     return kp__now(&door->world);
 }
