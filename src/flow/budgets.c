@@ -166,9 +166,8 @@ int kp_budget_set(kp_pool *door, const kp_budget *budget, kp_why *why)
     int code;
 
     if (why) memset(why, 0, sizeof *why);
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
     if (!pool) return kp__no_pool(code, why, "kp_budget_set: pool is NULL");
-    kp__todo_init(&todo, pool->world);
     if (!budget) code = kp__misuse_within(pool, &todo, why, "kp_budget_set: budget is NULL");
     else if (pool->core.phase != KP__OPEN) kp__say(why, code = KP_ECLOSED, NULL);
     else code = change(pool, budget, why, &todo);

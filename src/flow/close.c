@@ -139,12 +139,11 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
 {
     struct kp__todo todo;
     int code = KP_EMISUSE;
-    struct kp__pool *pool = kp__is_door(door) ? kp__enter(door, &code) : NULL;
+    struct kp__pool *pool = kp__is_door(door) ? kp__enter(door, &todo, &code) : NULL;
 
     if (!pool && code == KP_EMISUSE)
         return kp__misuse(NULL, NULL, "kp_pool_close: this is not a pool; did kp_pool_open fail?");
     if (!pool) return code == KP_ECLOSED ? 0 : code;
-    kp__todo_init(&todo, pool->world);
     const char *wrong = wrong_close(mode, within_ms);
     if (wrong) (void)kp__misuse_within(pool, &todo, NULL, wrong);
     if (within_ms < 0 && within_ms != KP_NONE) within_ms = 0;

@@ -104,18 +104,17 @@ bool kp_is_pool(const void *maybe)
     struct kp__todo todo;
     int code;
     struct kp__pool *pool =
-        kp__is_door(maybe) ? kp__enter((kp_pool *)(uintptr_t)maybe, &code) : NULL;
+        kp__is_door(maybe) ? kp__enter((kp_pool *)(uintptr_t)maybe, &todo, &code) : NULL;
 
     if (!pool) return false;
     bool open = pool->core.phase == KP__OPEN;
-    kp__todo_init(&todo, pool->world);
     kp__leave(pool, &todo);
     return open;
 }
 
 /* ---- the lock -------------------------------------------------------------------------------- */
 
-struct kp__pool *kp__enter(kp_pool *door, int *code)
+struct kp__pool *kp__enter(kp_pool *door, struct kp__todo *todo, int *code)
 {
     struct kp__pool *pool;
 
@@ -135,6 +134,7 @@ struct kp__pool *kp__enter(kp_pool *door, int *code)
     /* relaxed: written under this lock */
     pool = atomic_load_explicit(&door->pool, memory_order_relaxed);
     if (pool) {
+        kp__todo_init(todo, pool->world);
         *code = 0;
         return pool;
     }

@@ -314,9 +314,8 @@ int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_l
     memset(out, 0, sizeof *out);
     kp__request_init(&request, false, site, ask ? ask->why : NULL);
     if (request.why) memset(request.why, 0, sizeof *request.why);
-    if ((g.pool = kp__enter(door, &code)) == NULL)
+    if ((g.pool = kp__enter(door, &todo, &code)) == NULL)
         return kp__no_pool(code, request.why, "kp_get: pool is NULL; did kp_pool_open fail?");
-    kp__todo_init(&todo, g.pool->world);
     bool tries = ask && (ask->flags & KP_DONT_WAIT) && ask->within_ms == KP_NONE;
     if (kp__hit_late(g.pool, key, ask, site, out)) {
         kp__leave(g.pool, &todo);

@@ -132,16 +132,16 @@ static const char inherited[] =
     "this lease was lent before fork: only the parent can give it back";
 static const char no_lease[] = "this is not a lease; was the variable initialised?";
 
-/* Take the lock of the pool that a lease names, and look up the slot. False, without the lock: that
- * pool cannot be entered, which was told as misuse (unless quiet). */
-static bool come_to(const kp_lease *lease, bool quiet, struct held *h)
+/* Enter the pool that a lease names, and look up the slot. False: it cannot be entered, which was
+ * told as misuse (unless quiet). */
+static bool come_to(const kp_lease *lease, bool quiet, struct held *h, struct kp__todo *todo)
 {
     struct kp_pool *door = door_of(lease);
     int code = 0;
 
     h->stranded = door && is_of_before_fork(lease);
     if (h->stranded && quiet) return false;
-    h->pool = door ? kp__enter(door, &code) : NULL;
+    h->pool = door ? kp__enter(door, todo, &code) : NULL;
     if (h->pool) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
         return true;
@@ -168,26 +168,24 @@ static const char *what_is_wrong(const kp_lease *lease, bool quiet, struct held 
 
 /* Of a lease that we have come to: is it held? False, without the lock: it is not, which was told
  * as misuse (unless quiet). */
-static bool is_held(const kp_lease *lease, bool quiet, struct held *h)
+static bool is_held(const kp_lease *lease, bool quiet, struct held *h, struct kp__todo *todo)
 {
     const char *sentence = what_is_wrong(lease, quiet, h);
-    struct kp__todo todo;
     char text[200];
 
     if (!sentence) {
         h->seat = kp__seat_at(h->slot, h->number);
         return true;
     }
-    kp__todo_init(&todo, h->pool->world);
     if (!quiet)
-        kp__misuse_within(h->pool, &todo, NULL, with_key(h, lease, sentence, text, sizeof text));
-    kp__leave(h->pool, &todo);
+        kp__misuse_within(h->pool, todo, NULL, with_key(h, lease, sentence, text, sizeof text));
+    kp__leave(h->pool, todo);
     return false;
 }
 
-static bool find(const kp_lease *lease, bool quiet, struct held *h)
+static bool find(const kp_lease *lease, bool quiet, struct held *h, struct kp__todo *todo)
 {
-    return come_to(lease, quiet, h) && is_held(lease, quiet, h);
+    return come_to(lease, quiet, h, todo) && is_held(lease, quiet, h, todo);
 }
 
 /* ---- the end of a lease ---------------------------------------------------------------------- */
@@ -289,13 +287,12 @@ static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
     struct held h = { .pool = NULL, .asked = asked };
     struct kp__todo todo;
 
-    bool there = come_to(lease, quiet, &h);
-    if (there) kp__todo_init(&todo, h.pool->world);
+    bool there = come_to(lease, quiet, &h, &todo);
     if (there && !discard && kp__release_late(h.pool, h.slot, lease)) {
         kp__leave(h.pool, &todo);
         return true;
     }
-    if (!there || !is_held(lease, quiet, &h)) {
+    if (!there || !is_held(lease, quiet, &h, &todo)) {
         lease->resource = NULL;
         return true;
     }
@@ -331,11 +328,10 @@ void kp__unlend(kp_lease *lease)
     struct kp__todo todo;
 
     kp__here.claimed_wrong = true;
-    if (find(lease, true, &h)) {
+    if (find(lease, true, &h, &todo)) {
         KP__TALLY(&h.pool->core, h.slot->sub, gets--);
         KP__TALLY(&h.pool->core, h.slot->sub, hits--);
         h.slot->lends--;
-        kp__todo_init(&todo, h.pool->world);
         kp__leave(h.pool, &todo);
     }
     (void)end(lease, KP__RELEASED, KP__MISTAKEN);
@@ -348,10 +344,9 @@ void kp_lease_reuse(kp_lease *lease, bool reuse)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
-    if (is_none(lease) || !find(lease, false, &h)) return;
+    if (is_none(lease) || !find(lease, false, &h, &todo)) return;
     h.seat->decided = true;
     h.seat->reuse = reuse;
-    kp__todo_init(&todo, h.pool->world);
     kp__leave(h.pool, &todo);
 }
 
@@ -373,9 +368,8 @@ void kp_lease_report(kp_lease *lease, int status)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
-    if (is_none(lease) || !find(lease, false, &h)) return;
+    if (is_none(lease) || !find(lease, false, &h, &todo)) return;
     struct kp__subpool *sub = h.slot->sub;
-    kp__todo_init(&todo, h.pool->world);
     enum kp__change change = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
                                           kp__time(h.pool), &todo);
     sub->interest++;
@@ -400,7 +394,7 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
         return false;
     }
     memset(out, 0, sizeof *out);
-    if (is_none(lease) || !find(lease, true, &h)) return false;
+    if (is_none(lease) || !find(lease, true, &h, &todo)) return false;
     uint64_t now = kp__time(h.pool);
     *out = (kp_lease_about){
         .reused = h.seat->hit,
@@ -414,7 +408,6 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
         .age_ms = kp__ms_since(h.slot->born, now),
         .lent_ms = kp__ms_since(h.seat->since, now),
     };
-    kp__todo_init(&todo, h.pool->world);
     kp__leave(h.pool, &todo);
     return true;
 }
@@ -435,9 +428,8 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
 
     if (!out) return kp__misuse_by(door, NULL, "kp_lease_of: out is NULL");
     memset(out, 0, sizeof *out);
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
     if (!pool) return kp__no_pool(code, NULL, "kp_lease_of: pool is NULL");
-    kp__todo_init(&todo, pool->world);
     struct kp__slot *slot = kp__slot_of(&pool->core, resource);
     if (slot) kp__shut(pool, slot->sub);
     bool lent = slot && (slot->state == KP__LENT || slot->state == KP__REVOKED);

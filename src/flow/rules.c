@@ -384,9 +384,8 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
 
     if (why) memset(why, 0, sizeof *why);
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_limits_set: pool is NULL", why, &code);
+        kp__enter_with(door, key, true, "kp_limits_set: pool is NULL", why, &todo, &code);
     if (!pool) return code;
-    kp__todo_init(&todo, pool->world);
     if (!limits) {
         code = kp__misuse_within(pool, &todo, why, "kp_limits_set: limits is NULL");
     } else if (pool->core.phase != KP__OPEN) {
