@@ -84,6 +84,12 @@ struct kp__contest {
 void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t cap,
                      enum kp__place place);
 
+/* Has it no permit left? */
+static inline bool kp__budget_is_full(const struct kp__budget *budget)
+{
+    return budget->used >= budget->cap;
+}
+
 /* May this subpool take a permit now (kp__budget_may_take, core.h) of each budget that a new
  * resource counts in: the pool's, and those of its groups? */
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub);

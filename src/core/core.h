@@ -150,7 +150,7 @@ static inline void kp__rank_anew(struct kp__core *core, struct kp__subpool *sub)
 static inline bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget,
                                        struct kp__subpool *sub)
 {
-    return budget->used < budget->cap &&
+    return !kp__budget_is_full(budget) &&
            (core->starved == 0 || !kp__budget_outranked(core, budget, sub));
 }
 

@@ -186,8 +186,7 @@ static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_
         if (slot->errand->owes_lent) kp__lent_refund(core, sub);
         kp__slot_put(core, slot);
     }
-    if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
-    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
+    kp__make_up_for(core, sub, now);
     if (kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 

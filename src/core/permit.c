@@ -8,6 +8,7 @@
 #include "core/calendar.h"
 #include "core/circuit.h"
 #include "core/permit.h"
+#include "core/renew.h"
 #include "core/serve.h"
 #include "core/todo.h"
 
@@ -233,6 +234,12 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     kp__file_sub(core, sub, now);
 }
 
+void kp__make_up_for(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
+    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
+}
+
 uint64_t kp__rests_until(const struct kp__subpool *sub)
 {
     const struct kp__health *h = &sub->rare->health;
@@ -295,11 +302,6 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
     return true;
 }
 
-static bool is_full(const struct kp__budget *budget)
-{
-    return budget->used >= budget->cap;
-}
-
 /* The order is that of kp__refill_permit and kp__may_create. */
 enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
 {
@@ -313,16 +315,17 @@ enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool 
         return sub->rules->max_idle > 0 ? KP__NOT_BOUND : KP__BY_MAX_IDLE;
     if (creators_wait(sub)) return KP__BY_WAIT_ORDER;
     if (now < kp__rests_until(sub)) return KP__BY_RETRY;
-    if (is_full(&core->creating)) return KP__BY_POOL_CREATING;
+    if (kp__budget_is_full(&core->creating)) return KP__BY_POOL_CREATING;
     for (int i = 0; i < 2; i++)
-        if (kp__group_budget(sub, i) && is_full(kp__group_budget(sub, i))) return KP__BY_GROUP;
-    if (is_full(&core->live)) return KP__BY_POOL_LIVE;
+        if (kp__group_budget(sub, i) && kp__budget_is_full(kp__group_budget(sub, i)))
+            return KP__BY_GROUP;
+    if (kp__budget_is_full(&core->live)) return KP__BY_POOL_LIVE;
     return kp__token_lacks(&core->rate, now) ? KP__BY_CREATE_RATE : KP__BY_WAIT_ORDER;
 }
 
 void kp__hold_up(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (!is_full(&core->creating)) return;
+    if (!kp__budget_is_full(&core->creating)) return;
     struct kp__contest *contest = kp__contest(core, sub);
     if (!kp__list_linked(&contest->held_up))
         kp__list_push_back(&core->held_up, &contest->held_up);
@@ -332,7 +335,7 @@ void kp__let_on(struct kp__core *core, uint64_t now)
 {
     struct kp__list *first = kp__list_first(&core->held_up);
 
-    if (!first || is_full(&core->creating)) return;
+    if (!first || kp__budget_is_full(&core->creating)) return;
     kp__list_remove(first);
     kp__file_sub(core, KP__OF(first, struct kp__contest, held_up)->sub, now);
 }

@@ -92,6 +92,10 @@ int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, 
 /* Have the keeper make them, if any are missing. */
 void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
+/* Something of the key is gone: have the keeper make up for it, if the rules say so (refill), and
+ * go on with what is to be made or replaced. */
+void kp__make_up_for(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
 /* Take a permit to make one of them (refill, warm-up). False: none is to be made now. */
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
 

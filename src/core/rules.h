@@ -42,4 +42,11 @@ struct kp__rules {
     kp_limits said; /* the same as the user would write it; kp_limits_set starts from it */
 };
 
+/* One reference less: returns the rules if nobody has any more, for the caller to free; else NULL.
+ * NULL is fine. */
+static inline struct kp__rules *kp__rules_unref(struct kp__rules *rules)
+{
+    return rules && --rules->refs == 0 ? rules : NULL;
+}
+
 #endif

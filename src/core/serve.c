@@ -191,7 +191,7 @@ static void invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp
     for (int i = 0; i < n; i++) {
         if (head[i]->limit != budget->limit) continue;
         if (head[i]->of_loop) return; /* it has no thread that could come */
-        if (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)) return;
+        if (kp__budget_is_full(budget) && !kp__heap_top(&budget->evictable)) return;
         head[i]->invited = true;
         kp__nudge(todo, head[i], 0);
         return;

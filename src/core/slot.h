@@ -203,8 +203,9 @@ void kp__slot_reclaim(struct kp__core *core, struct kp__slot *slot);
 
 /* ---- seats ----------------------------------------------------------------------------------- */
 
-/* Take a free seat for a new lease. The first one makes the slot lent. */
-uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now);
+/* Take a free seat for a new lease, of this request. The first one makes the slot lent. */
+uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot,
+                       const struct kp__request *request, uint64_t now);
 
 /* End the lease that has this seat. After the last one, the caller moves the slot. */
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);

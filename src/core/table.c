@@ -103,7 +103,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     kp__starve(core, sub, NULL);
     add_up(core, sub->rules, -1);
     add_up(core, rules, 1);
-    *old = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
+    *old = kp__rules_unref(sub->rules);
     sub->rules = rules;
     rules->refs++;
     if (!kp__breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) kp__circuit_forgive(core, sub);

@@ -65,7 +65,7 @@ static void verify_budget(const struct kp__core *core, const struct kp__budget *
     bool of_all = budget == &core->live || budget == &core->lent || budget == &core->creating;
 
     if (!kp__heap_top(&budget->starved) || !are_all(core) ||
-        (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)))
+        (kp__budget_is_full(budget) && !kp__heap_top(&budget->evictable)))
         return;
     for (const struct kp__subpool *sub = NULL; (sub = next_key(core, sub)) != NULL;) {
         bool counts =

@@ -13,6 +13,8 @@
 #include "flow/fields.h"
 #include "flow/settings.h"
 
+const char *const kp__group_fields[2] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
+
 /* ---- does it make sense? --------------------------------------------------------------------- */
 
 /* How many creations may begin in a second, and the burst; a burst needs a rate. */
@@ -132,14 +134,13 @@ static kp_budget merged(const kp_budget *said, const kp_budget *before)
  * group that had a limit at open is counted for good, even while its limit is KP_UNLIMITED. */
 static int check_groups(const struct kp__core *core, struct kp__allowance *may, kp_why *why)
 {
-    static const char *const fields[] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
-
     for (int i = 0; i < 2; i++) {
         bool counted = core->group_max_live[i] != KP__UNBOUND;
         if (counted && may->group[i] == KP__UNBOUND) may->group[i] = KP__UNBOUND - 1;
         else if (!counted && may->group[i] != KP__UNBOUND)
-            return kp__refused(why, fields[i], "was unlimited at open, so its groups are not "
-                                               "counted; open the pool with a large limit");
+            return kp__refused(why, kp__group_fields[i],
+                               "was unlimited at open, so its groups are not counted; open the "
+                               "pool with a large limit");
     }
     return 0;
 }
@@ -165,9 +166,8 @@ int kp_budget_set(kp_pool *door, const kp_budget *budget, kp_why *why)
     int code;
 
     if (why) memset(why, 0, sizeof *why);
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
     if (!pool) return kp__no_pool(code, why, "kp_budget_set: pool is NULL");
-    kp__todo_init(&todo, pool->world);
     if (!budget) code = kp__misuse_within(pool, &todo, why, "kp_budget_set: budget is NULL");
     else if (pool->core.phase != KP__OPEN) kp__say(why, code = KP_ECLOSED, NULL);
     else code = change(pool, budget, why, &todo);

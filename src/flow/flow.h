@@ -28,14 +28,13 @@ struct kp__wanted {
  * in a child of fork that is a new one. */
 struct kp_pool {
     /* read at every hit (hit.c), and seldom written: apart from what follows */
-    _Alignas(64) uint32_t index;       /* constant: leases name doors by it */
-    int16_t on_fork;                   /* constant: KP_FORK_... */
+    _Alignas(64) int16_t on_fork;      /* constant: KP_FORK_... */
     _Atomic int16_t on_deadlock;       /* constant once it is open: KP_DEADLOCK_..., or 0 */
     _Atomic(struct kp__guide *) guide; /* to lanes of its pool, or NULL */
     _Atomic uint64_t quick_seed;       /* of the hash by which guides find keys */
     const struct kp__form *form;       /* constant, of keys told by their fields; or NULL */
     _Atomic uint32_t forks;            /* kp__forks when `pool` was opened (fork.c) */
-    uint32_t id;                       /* constant: as in the core, index + 1 */
+    uint32_t id;                       /* constant: as in the core; leases name doors by it */
     _Atomic bool homes, uses_count;    /* constant once open, as in its core; kp__uses_count */
     struct kp__world world;            /* constant */
 

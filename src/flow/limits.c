@@ -149,7 +149,6 @@ int kp__rules_fit_driver(const struct kp__rules *rules, const kp_driver *driver,
 
 int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why)
 {
-    static const char *const groups[] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
     const int64_t kept[] = { rules->min_live, rules->floor };
 
     for (int64_t keys = 1;; keys = bounds->keys) { /* one key first: that gives the plainer text */
@@ -158,7 +157,7 @@ int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds
                 return too_high(why, floor, "budget.max_live", bounds, keys);
             for (int i = 0; i < 2; i++)
                 if (rules->group[i] && above(kept[floor], keys, bounds->group[i]))
-                    return too_high(why, floor, groups[i], bounds, keys);
+                    return too_high(why, floor, kp__group_fields[i], bounds, keys);
         }
         if (above(rules->floor, keys, bounds->lent))
             return too_high(why, true, "budget.max_lent", bounds, keys);

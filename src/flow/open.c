@@ -296,7 +296,7 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
     pool->world = world;
     pool->watch = -1;
     pool->door = door;
-    if (door) pool->core.id = door->index + 1;
+    if (door) pool->core.id = door->id;
     if (copy_name(pool, o->name) && keep_options(pool, o) && open_watch(pool, o))
         code = door ? furnish(pool, o, rules) : furnish_new(pool, o, rules);
     if (code == 0) {

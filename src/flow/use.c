@@ -154,9 +154,8 @@ static void fix_deadline(struct use *use)
     kp_ask *ask = &use->plan.ask;
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter(use->pool, &code);
+    struct kp__pool *pool = kp__enter(use->pool, &todo, &code);
     if (!pool) return; /* cover: never, because it takes two threads in one instant */
-    kp__todo_init(&todo, pool->world);
     use->deadline_ns = kp__ask_deadline(pool, ask, kp__time(pool));
     if (kp__ask_is_at_once(pool, ask)) ask->within_ms = KP_NONE; /* said by the pool, too */
     kp__leave(pool, &todo);

@@ -205,11 +205,10 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
     kp_why *why = ask ? ask->why : NULL;
     int64_t warm;
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
     if (why) memset(why, 0, sizeof *why);
     if (!pool) return kp__no_pool(code, why, "kp_warm: pool is NULL");
-    kp__todo_init(&todo, pool->world);
     if ((warm = refuse_warm(pool, keys || count == 0, ask, why, &todo)) == 0) {
         if (ask) call.until = kp__ask_deadline(pool, ask, kp__time(pool));
         warm = warm_all(pool, &call, &todo);

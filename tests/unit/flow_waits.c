@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/flow/get.c, create.c, job.c, keeper.c and release.c: answers that come late or not
- * at all, times that run out, and leases that are read in every state.
+ * Tests of src/flow/get.c, wait.c, create.c, check.c, job.c, keeper.c and release.c: answers
+ * that come late or not at all, times that run out, and leases that are read in every state.
  */
 #include "flow/door.h"
 #include "flow_stage.h"
@@ -322,13 +322,12 @@ static void a_hit_must_be_bare_only_where_nothing_stands_in_its_way(void **state
 static void look_since_when_somebody_is_starved(struct stage *s)
 {
     int code;
-    struct kp__pool *pool = kp__enter(s->pool, &code);
     struct kp__todo todo;
+    struct kp__pool *pool = kp__enter(s->pool, &todo, &code);
 
     assert_non_null(pool);
     assert_int_equal(pool->core.starved, 1);
     assert_int_equal(pool->core.contended, s->now);
-    kp__todo_init(&todo, pool->world);
     kp__leave(pool, &todo);
 }
 
