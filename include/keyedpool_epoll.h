@@ -173,15 +173,16 @@ static inline int64_t kp__epoll_left_ms(kp_epoll *e)
     return due <= now ? 0 : (int64_t)((due - now) / 1000000 + 1);
 }
 
-/* Tell one that is ready. False: none, for now. One at a time: whoever is told may end others. */
-static inline bool kp__epoll_tell(kp_epoll *e)
+/* Wait for one that is ready, and tell it. False: none, for now. One at a time: whoever is told may
+ * end others. */
+static inline bool kp__epoll_tell(kp_epoll *e, int64_t within_ms)
 {
     struct epoll_event event;
     kp_watch *watch;
     int events = 0;
 
     memset(&event, 0, sizeof event);
-    if (epoll_wait(e->fd, &event, 1, 0) != 1)
+    if (epoll_wait(e->fd, &event, 1, (int)within_ms) != 1)
         return false;
     watch = (kp_watch *)event.data.ptr;
     if (!watch)
@@ -208,7 +209,7 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
 
     if (!kp__epoll_is_here(e))
         return kp_loop_dispatch(e ? e->loop : NULL);    /* which tells it */
-    for (int i = 0; i < 64 && kp__epoll_tell(e); i++)
+    for (int i = 0; i < 64 && kp__epoll_tell(e, 0); i++)
         continue;
     while (e->fd >= 0 && (first = kp__epoll_first(e)) != NULL && first->due_ns <= now) {
         kp__epoll_stop(&e->watcher, first);
@@ -231,7 +232,6 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
  * kp_loop_dispatch. Order: none. Since: 0.1 */
 static inline int kp_epoll_turn(kp_epoll *e, int64_t at_most_ms)
 {
-    struct epoll_event event;
     int64_t left_ms;
 
     if (!kp__epoll_is_here(e))
@@ -241,7 +241,8 @@ static inline int kp_epoll_turn(kp_epoll *e, int64_t at_most_ms)
         left_ms = at_most_ms;
     if (left_ms > 60000)
         left_ms = 60000;
-    (void)epoll_wait(e->fd, &event, 1, (int)left_ms);
+    if (kp__epoll_tell(e, left_ms) && e->fd < 0)
+        return 0;                       /* whoever was told has closed it */
     left_ms = kp_epoll_dispatch(e);
     return left_ms < -1 ? (int)left_ms : 0;
 }
