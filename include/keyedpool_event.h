@@ -131,6 +131,7 @@ static inline KP_NODISCARD int kp_event_loop_open(kp_event_loop *glue, struct ev
  * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_event_loop_close(kp_event_loop *glue)
 {
+    const struct timeval at_once = { 0, 0 };
     int64_t rc;
 
     if (!glue)
@@ -138,7 +139,7 @@ static inline int64_t kp_event_loop_close(kp_event_loop *glue)
     (void)event_del(glue->mailbox);     /* before its descriptor is closed */
     rc = kp_loop_close(glue->loop);
     if (rc < 0)
-        (void)event_add(glue->mailbox, NULL);
+        (void)event_add(glue->mailbox, &at_once);       /* it has forgotten what is due */
     else
         event_free(glue->mailbox);
     return rc;
