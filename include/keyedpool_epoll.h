@@ -131,11 +131,13 @@ static inline KP_NODISCARD int kp_epoll_open(kp_epoll *e)
     if (e->loop)
         (void)kp_loop_close(e->loop);
     (void)close(e->fd);
+    e->loop = NULL;
+    e->fd = -1;
     return rc;
 }
 
 /* Close it, after the pools that name its loop: as kp_loop_close, whose result it returns. `told`
- * may do so; what is still watched then is not told any more.
+ * may do so; what is still watched then is not told any more. Closing it again does nothing.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close. Owns: takes the loop, on 0 or more.
  * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_epoll_close(kp_epoll *e)
@@ -145,6 +147,7 @@ static inline int64_t kp_epoll_close(kp_epoll *e)
     if (e && rc >= 0) {
         (void)close(e->fd);
         e->fd = -1;
+        e->loop = NULL;                 /* its memory may be another loop's soon */
     }
     return rc;
 }

@@ -192,6 +192,7 @@ static inline KP_NODISCARD int kp_uv_open(kp_uv *glue, uv_loop_t *uv)
         return rc;
     if (uv_poll_init(uv, &glue->mailbox, kp_loop_fd(glue->loop)) != 0) {
         (void)kp_loop_close(glue->loop);
+        glue->loop = NULL;
         return KP_ENOMEM;
     }
     (void)uv_timer_init(uv, &glue->upkeep);
@@ -203,8 +204,8 @@ static inline KP_NODISCARD int kp_uv_open(kp_uv *glue, uv_loop_t *uv)
 
 /* Take it off, after the pools that name its loop: as kp_loop_close, whose result it returns.
  * Stop watches of your own before: libuv would still tell them. `closed` (or NULL) is called when
- * libuv has let go, and `glue` may be freed. In a child of fork uv_loop_fork comes first: else the
- * parent's loop loses its mailbox.
+ * libuv has let go, and `glue` may be freed. Closing it again does nothing. In a child of fork
+ * uv_loop_fork comes first: else the parent's loop loses its mailbox.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close; closed, later, from the loop.
  * Owns: takes the mailbox, on 0 or more. Errors: KP_EMISUSE; a `glue` of NULL does nothing.
  * Order: none. Since: 0.1 */
@@ -212,7 +213,7 @@ static inline int64_t kp_uv_close(kp_uv *glue, void (*closed)(kp_uv *glue))
 {
     int64_t rc;
 
-    if (!glue)
+    if (!glue || !glue->loop)
         return 0;
     (void)uv_poll_stop(&glue->mailbox); /* before its descriptor is closed */
     rc = kp_loop_close(glue->loop);
@@ -220,6 +221,7 @@ static inline int64_t kp_uv_close(kp_uv *glue, void (*closed)(kp_uv *glue))
         (void)uv_poll_start(&glue->mailbox, UV_READABLE, kp__uv_mail);
         return rc;
     }
+    glue->loop = NULL;
     glue->closed = closed;
     uv_close((uv_handle_t *)&glue->mailbox, kp__uv_closed);
     uv_close((uv_handle_t *)&glue->upkeep, kp__uv_closed);

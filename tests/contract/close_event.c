@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The glue for libevent is closed too early.
+ * The glue for libevent is closed too early, and is closed twice.
  */
 #include <keyedpool_event.h>
 
@@ -67,10 +67,23 @@ static void a_close_that_is_refused_must_not_end_the_upkeep(void **state)
     event_base_free(base);
 }
 
+static void closing_it_twice_must_do_nothing(void **state)
+{
+    struct event_base *base = event_base_new();
+    kp_event_loop glue;
+
+    (void)state;
+    assert_int_equal(kp_event_loop_open(&glue, base), 0);
+    assert_int_equal(kp_event_loop_close(&glue), 0);
+    assert_int_equal(kp_event_loop_close(&glue), 0);
+    event_base_free(base);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_close_that_is_refused_must_not_end_the_upkeep),
+        cmocka_unit_test(closing_it_twice_must_do_nothing),
     };
 
     return cmocka_run_group_tests_name("close_event", tests, NULL, NULL);
