@@ -63,9 +63,9 @@ typedef struct kp_driver {
                                                        KP_ECREATE (or with KP_EREFUSED, if it
                                                        returned that: then nothing is created for
                                                        this key until kp_retry_now); so does any
-                                                       positive number but KP_PENDING, which is 1,
-                                                       and *resource is not looked at then. If NULL,
-                                                       only resources from kp_add are lent */
+                                                       positive number but KP_PENDING, and *resource
+                                                       is not looked at then. If NULL, only
+                                                       resources from kp_add are lent */
     int  (*destroy)(kp_job *job, void *resource);   /* called once per resource; a failure is
                                                        counted, the resource is gone all the same.
                                                        Required with create */
