@@ -90,7 +90,11 @@ typedef struct kp_driver {
                                                        limits.create_timeout_ms), its pool closes,
                                                        or its time is over (so it needs no timer of
                                                        its own); kp_job_done must still answer it,
-                                                       and may in here */
+                                                       and may in here. With kp_options.loop it is
+                                                       called on the loop's thread. Else on any: the
+                                                       function may still be running on another one,
+                                                       or kp_job_done; the job is valid until cancel
+                                                       returns, too */
     void  *ctx;
     void (*drop_ctx)(void *ctx);                    /* optional: the last call of a closed pool to
                                                        any of your callbacks, at the end of
