@@ -81,6 +81,8 @@ static inline int kp__epoll_start(kp_watcher *watcher, kp_watch *watch, int fd, 
     watch->fd = fd;
     watch->events = events;
     watch->due_ns = UINT64_MAX;
+    if (within_ms == KP_NONE)
+        within_ms = 0;
     if (within_ms >= 0 && within_ms < INT64_MAX / 1000000)
         watch->due_ns = kp__epoll_now_ns() + (uint64_t)within_ms * UINT64_C(1000000);
     watch->next = &e->watched;
@@ -240,6 +242,8 @@ static inline int kp_epoll_turn(kp_epoll *e, int64_t at_most_ms)
     if (!kp__epoll_is_here(e))
         return (int)kp_epoll_dispatch(e);
     left_ms = kp__epoll_left_ms(e);
+    if (at_most_ms == KP_NONE)
+        at_most_ms = 0;
     if (at_most_ms >= 0 && (left_ms < 0 || at_most_ms < left_ms))
         left_ms = at_most_ms;
     if (left_ms > 60000)

@@ -67,6 +67,7 @@ static inline int kp__event_start(kp_watcher *watcher, kp_watch *watch, int fd, 
                                   int64_t within_ms)
 {
     kp_event_loop *glue = (kp_event_loop *)watcher;
+    bool timed = within_ms >= 0 || within_ms == KP_NONE;
     struct timeval time = kp__event_time(within_ms < 0 ? 0 : within_ms);
     short wanted = (short)((events & KP_WATCH_READ ? EV_READ : 0) |
                            (events & KP_WATCH_WRITE ? EV_WRITE : 0));
@@ -74,7 +75,7 @@ static inline int kp__event_start(kp_watcher *watcher, kp_watch *watch, int fd, 
 
     if (!event)
         return KP_ENOMEM;
-    if (event_add(event, within_ms < 0 ? NULL : &time) != 0) {
+    if (event_add(event, timed ? &time : NULL) != 0) {
         event_free(event);
         return KP_EMISUSE;
     }

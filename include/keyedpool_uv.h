@@ -133,6 +133,8 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
         kp__uv_stop(watcher, watch);
         return KP_EMISUSE;
     }
+    if (within_ms == KP_NONE)
+        within_ms = 0;
     if (within_ms >= 0)
         (void)uv_timer_start(&place->timer, kp__uv_late, (uint64_t)within_ms, 0);
     return 0;
