@@ -180,8 +180,8 @@ static uint64_t next_due(kp_loop *loop, uint64_t *now)
     void *clock = loop->clock;
 
     if (first && first->at < at) at = first->at;
+    if (at != KP__NEVER) *now = now_ns(clock); /* with the lock, which that pool needs to go */
     kp__lock_give(&loop->box.lock, &kp__life);
-    if (at != KP__NEVER) *now = now_ns(clock);
     return at;
 }
 

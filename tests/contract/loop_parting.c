@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A loop is closed by its thread while another one opens a pool that names it. Both have to wait
- * for a third thread, which opens a loop and gets its descriptor only when the two are asleep.
+ * A loop and a pool that names it part, or meet, on two threads at once. Each test holds one of
+ * them up in the middle until the other has to wait for it, or has got past it.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -25,7 +25,7 @@ static struct {
     kp_pool *pool;
     int code; /* of kp_pool_open */
     _Atomic pid_t opener, closer;
-    _Atomic bool holds, held;
+    _Atomic bool holds, held, gone, used;
 } s;
 
 static bool is_asleep(pid_t thread)
@@ -40,7 +40,7 @@ static bool is_asleep(pid_t thread)
     return state == 'S';
 }
 
-/* Instead of the C library's. */
+/* Instead of the C library's: it holds up the thread that opens a loop. */
 int eventfd(unsigned int count, int flags)
 {
     if (s.holds) {
@@ -51,27 +51,14 @@ int eventfd(unsigned int count, int flags)
     return (int)syscall(SYS_eventfd2, count, flags);
 }
 
-static int create(kp_job *job, void **resource)
+static int open_pool(const kp_world *world)
 {
-    *resource = job->ctx;
-    return 0;
-}
-
-static int destroy(kp_job *job, void *resource)
-{
-    (void)job;
-    (void)resource;
-    return 0;
-}
-
-static int open_pool(void)
-{
-    kp_options options = { .driver = { .create = create, .destroy = destroy, .ctx = &s,
-                                       .flags = KP_NEVER_BLOCKS },
-                           .loop = s.loop };
+    kp_options options = { .driver.flags = KP_NEVER_BLOCKS, .loop = s.loop, .world = world };
 
     return kp_pool_open(&options, &s.pool);
 }
+
+/* ---- a loop is closed while a pool joins ----------------------------------------------------- */
 
 static void *hold_up(void *arg)
 {
@@ -88,7 +75,7 @@ static void *join_it(void *arg)
 {
     (void)arg;
     s.opener = (pid_t)syscall(SYS_gettid);
-    s.code = open_pool();
+    s.code = open_pool(NULL);
     return NULL;
 }
 
@@ -105,7 +92,7 @@ static void either_the_pool_or_the_close_must_be_refused(void **state)
     (void)state;
     kp_on_misuse(hear_nothing, NULL);
     assert_int_equal(kp_loop_open(&s.loop), 0);
-    assert_int_equal(open_pool(), 0); /* what the first one of a process starts is there */
+    assert_int_equal(open_pool(NULL), 0); /* what the first one of a process starts is there */
     assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_NOW, 0), 0);
     assert_int_equal(pthread_create(&holder, NULL, hold_up, NULL), 0);
     while (!s.held) sched_yield();
@@ -120,11 +107,66 @@ static void either_the_pool_or_the_close_must_be_refused(void **state)
     assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_NOW, 0), 0);
     assert_int_equal(kp_loop_close(s.loop), 0);
 }
+
+/* ---- a pool is closed while its loop reads the clock ----------------------------------------- */
+
+/* Its memory may be freed once the pool has been closed. */
+static uint64_t now(void *ctx)
+{
+    (void)ctx;
+    if (s.holds && (pid_t)syscall(SYS_gettid) == s.opener) {
+        s.holds = false;
+        s.held = true;
+        while (!s.gone && !is_asleep(s.closer)) sched_yield();
+        s.used = s.gone;
+    }
+    return 1;
+}
+
+static void *dispatch(void *arg)
+{
+    kp_lease lease;
+
+    s.opener = (pid_t)syscall(SYS_gettid);
+    assert_int_equal(kp_loop_dispatch(s.loop), -1);
+    assert_int_equal(open_pool(arg), 0);
+    assert_int_equal(kp_add(s.pool, kp_str("key"), &s), 0); /* which expires some time */
+    assert_int_equal(kp_try_get(s.pool, kp_str("key"), &lease), 0);
+    kp_release(&lease);
+    s.holds = true;
+    while (!s.gone) assert_true(kp_loop_dispatch(s.loop) >= -1);
+    assert_true(kp_loop_dispatch(s.loop) >= -1);
+    assert_int_equal(kp_loop_close(s.loop), 0);
+    return NULL;
+}
+
+static void a_pool_that_is_closed_must_leave_its_clock_alone(void **state)
+{
+    const kp_world world = { .now_ns = now };
+    pthread_t loops;
+
+    (void)state;
+    s.holds = s.held = false;
+    s.closer = (pid_t)syscall(SYS_gettid);
+    assert_int_equal(kp_loop_open(&s.loop), 0);
+    assert_int_equal(pthread_create(&loops, NULL, dispatch, (void *)(uintptr_t)&world), 0);
+    while (!s.held) sched_yield();
+    assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_NOW, 0), 0);
+    s.gone = true;
+    assert_int_equal(pthread_join(loops, NULL), 0);
+    assert_false(s.used);
+}
 #else
 static void either_the_pool_or_the_close_must_be_refused(void **state)
 {
     (void)state;
     skip(); /* it looks into /proc */
+}
+
+static void a_pool_that_is_closed_must_leave_its_clock_alone(void **state)
+{
+    (void)state;
+    skip();
 }
 #endif
 
@@ -132,7 +174,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(either_the_pool_or_the_close_must_be_refused),
+        cmocka_unit_test(a_pool_that_is_closed_must_leave_its_clock_alone),
     };
 
-    return cmocka_run_group_tests_name("loop_join", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("loop_parting", tests, NULL, NULL);
 }
