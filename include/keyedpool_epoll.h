@@ -187,8 +187,8 @@ static inline bool kp__epoll_tell(kp_epoll *e, int64_t within_ms)
     int events = 0;
 
     memset(&event, 0, sizeof event);
-    if (epoll_wait(e->fd, &event, 1, (int)within_ms) != 1)
-        return false;
+    if (!kp__epoll_is_here(e) || epoll_wait(e->fd, &event, 1, (int)within_ms) != 1)
+        return false;                   /* whoever was told may have closed it, or forked */
     watch = (kp_watch *)event.data.ptr;
     if (!watch)
         return false;                   /* the mailbox: its turn; others keep theirs */
@@ -216,7 +216,7 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
         return kp_loop_dispatch(e ? e->loop : NULL);    /* which tells it */
     for (int i = 0; i < 64 && kp__epoll_tell(e, 0); i++)
         continue;
-    while (e->fd >= 0 && (first = kp__epoll_first(e)) != NULL && first->due_ns <= now) {
+    while (kp__epoll_is_here(e) && (first = kp__epoll_first(e)) != NULL && first->due_ns <= now) {
         kp__epoll_stop(&e->watcher, first);
         first->told(first, 0);
     }
