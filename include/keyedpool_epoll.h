@@ -71,6 +71,8 @@ static inline int kp__epoll_start(kp_watcher *watcher, kp_watch *watch, int fd, 
 
     if (!kp__epoll_is_here(e))
         return e->fd < 0 ? KP_EMISUSE : KP_EFORKED;
+    if (watch->next)
+        return KP_EMISUSE;
     memset(&event, 0, sizeof event);
     event.events = (events & KP_WATCH_READ ? (uint32_t)EPOLLIN : 0U) |
                    (events & KP_WATCH_WRITE ? (uint32_t)EPOLLOUT : 0U);
@@ -144,12 +146,17 @@ static inline KP_NODISCARD int kp_epoll_open(kp_epoll *e)
  * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_epoll_close(kp_epoll *e)
 {
-    int64_t rc = kp_loop_close(e ? e->loop : NULL);
+    int64_t rc;
 
-    if (e && rc >= 0) {
+    if (!e || !e->loop)
+        return 0;
+    rc = kp_loop_close(e->loop);
+    if (rc >= 0) {
         (void)close(e->fd);
         e->fd = -1;
         e->loop = NULL;                 /* its memory may be another loop's soon */
+        while (e->watched.next != &e->watched)
+            kp__epoll_stop(&e->watcher, e->watched.next);
     }
     return rc;
 }

@@ -71,8 +71,11 @@ static inline int kp__event_start(kp_watcher *watcher, kp_watch *watch, int fd, 
     struct timeval time = kp__event_time(within_ms < 0 ? 0 : within_ms);
     short wanted = (short)((events & KP_WATCH_READ ? EV_READ : 0) |
                            (events & KP_WATCH_WRITE ? EV_WRITE : 0));
-    struct event *event = event_new(glue->base, fd, wanted, kp__event_ready, watch);
+    struct event *event;
 
+    if (watch->next)
+        return KP_EMISUSE;
+    event = event_new(glue->base, fd, wanted, kp__event_ready, watch);
     if (!event)
         return KP_ENOMEM;
     if (event_add(event, timed ? &time : NULL) != 0) {

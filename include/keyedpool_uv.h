@@ -108,10 +108,13 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
                                int64_t within_ms)
 {
     kp_uv *glue = (kp_uv *)watcher;
-    kp__uv_place *place = (kp__uv_place *)calloc(1, sizeof *place);
+    kp__uv_place *place;
     int wanted = (events & KP_WATCH_READ ? UV_READABLE | UV_DISCONNECT : 0) |
                  (events & KP_WATCH_WRITE ? UV_WRITABLE : 0);
 
+    if (watch->next)
+        return KP_EMISUSE;
+    place = (kp__uv_place *)calloc(1, sizeof *place);
     if (!place)
         return KP_ENOMEM;
     if (fd >= 0 && uv_poll_init(glue->uv, &place->poll, fd) != 0) {

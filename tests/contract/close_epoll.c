@@ -46,6 +46,7 @@ static void whoever_is_told_may_close_it(void **state)
         assert_int_equal(watcher->start(watcher, &other, -1, 0, 0), 0);
         assert_int_equal(kp_epoll_turn(&loop, KP_OFF), 0);
         assert_int_equal(told, 1);      /* the other one ended with the loop */
+        assert_null(other.next);
         assert_int_equal(misuses, 0);
         assert_int_equal(kp_epoll_turn(&loop, KP_OFF), KP_EMISUSE);
         assert_int_equal(misuses, 1);

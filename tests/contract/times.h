@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * How long a watcher waits: numbers that are not times (R2). Who includes this has said before what
- * the loop is: struct base, base_open, base_watcher, base_turn, base_close.
+ * How long a watcher waits, also for numbers that are not times (R2), and how often. Who includes
+ * this has said before what the loop is: struct base, base_open, base_watcher, base_turn,
+ * base_close.
  */
 #ifndef KP_TESTS_TIMES_H
 #define KP_TESTS_TIMES_H
@@ -57,6 +58,25 @@ static void none_must_be_at_once_and_off_never(void **state)
     }
     (void)close(ends[0]);
     (void)close(ends[1]);
+}
+
+/* The second start must be refused, and the first one hold. */
+static void what_is_watched_must_not_be_started_again(void **state)
+{
+    struct timed t = { .watch = { .told = count_timed, .arg = &t } };
+    struct timed end = { .watch = { .told = count_timed, .arg = &end } };
+    struct base base;
+
+    (void)state;
+    base_open(&base);
+    kp_watcher *watcher = base_watcher(&base);
+    assert_int_equal(watcher->start(watcher, &t.watch, -1, 0, 10), 0);
+    assert_int_equal(watcher->start(watcher, &t.watch, -1, 0, 20), KP_EMISUSE);
+    assert_int_equal(watcher->start(watcher, &end.watch, -1, 0, 50), 0);
+    while (end.told == 0)
+        base_turn(&base);
+    assert_int_equal(t.told, 1);
+    base_close(&base);
 }
 
 #endif

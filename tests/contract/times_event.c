@@ -32,6 +32,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(none_must_be_at_once_and_off_never),
+        cmocka_unit_test(what_is_watched_must_not_be_started_again),
     };
 
     return cmocka_run_group_tests_name("times_event", tests, NULL, NULL);
