@@ -265,10 +265,8 @@ static void perform(struct kp__job *job)
     const kp_driver *driver = &job->pool->driver;
     kp_job *face = &job->face;
     void *made = NULL;
-    int status;
+    int status, cancel = kp__cancel_hold();
 
-    face->loop = job->pool->loop ? job->pool->loop : kp__here.loops ? kp__here.loop : NULL;
-    int cancel = kp__cancel_hold();
     switch (face->kind) {
     case KP_JOB_CREATE: status = driver->create(face, &made); break;
     case KP_JOB_VALIDATE: status = driver->validate(face, face->resource); break;
@@ -285,12 +283,16 @@ static void perform(struct kp__job *job)
 void kp__job_perform(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
-    uint32_t state = KP__JOB_POSTED;
+    /* relaxed: until it has begun, others only mark it as hurried */
+    uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
     struct kp__todo todo;
 
-    /* acquire: where kp__job_not_needed was faster, so that this fails, pairs with its release */
+    if (state == KP__JOB_POSTED || state == KP__JOB_HURRIED)
+        job->face.loop = pool->loop ? pool->loop : kp__here.loops ? kp__here.loop : NULL;
+    state = KP__JOB_POSTED;
+    /* release, acquire: pair with kp__job_not_needed, which may read the job now, or was faster */
     if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_DETACHED,
-                                                memory_order_acquire, memory_order_acquire)) {
+                                                memory_order_acq_rel, memory_order_acquire)) {
         perform(job);
         return;
     }

@@ -93,6 +93,35 @@ static void a_creation_without_a_resource_must_be_a_failure(void **state)
     stage_fall(&s);
 }
 
+/* Many libraries answer 1 where something went well, or did not. */
+static void a_function_that_returns_one_must_have_answered(void **state)
+{
+    struct stage s;
+    kp_lease lease;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.validate = stage_validate;
+    s.options.driver.reset = stage_reset;
+    s.options.limits.validate_after_ms = KP_NONE;
+    s.options.limits.retry_first_ms = KP_NONE;
+    stage_open(&s);
+    uint64_t before = s.now;
+    s.create = 1;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.why = &s.why), &lease), KP_ECREATE);
+    assert_int_equal(s.why.vendor_code, 1);
+    assert_int_equal(s.now, before);
+    s.create = 0;
+    s.validate = s.reset = s.destroy = 1;
+    for (int i = 0; i < 2; i++) {
+        lease = stage_get(&s, "a");
+        kp_release(&lease);
+    }
+    assert_int_equal(s.destroyed, 0);
+    stage_fall(&s);
+    assert_int_equal(s.destroyed, 1);
+}
+
 /* ---- keepers that are late ------------------------------------------------------------------- */
 
 static void a_late_keeper_must_be_told_once(void **state)
@@ -361,6 +390,7 @@ int main(void)
         cmocka_unit_test(with_retries_a_creations_timeout_must_not_end_the_get),
         cmocka_unit_test(a_pending_creation_must_serve_whoever_waits_for_it),
         cmocka_unit_test(a_creation_without_a_resource_must_be_a_failure),
+        cmocka_unit_test(a_function_that_returns_one_must_have_answered),
         cmocka_unit_test(a_late_keeper_must_be_told_once),
         cmocka_unit_test(a_keeper_that_comes_seldom_must_be_late_only_after_that),
         cmocka_unit_test(what_is_no_lease_must_be_told_and_nothing_be_done),
