@@ -170,7 +170,8 @@ KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
  * background and the call returns 0 at once; else it waits, and returns how many keys got there
  * before the deadline. A key that has to wait for its turn to create holds up no other. Failures
  * are counted and go to on_event; ask->why has the last one: for a key whose circuit is open
- * KP_EBREAKER, at once, and retry_after_ms.
+ * KP_EBREAKER, at once, and retry_after_ms; for one that may not keep so many ready (max_idle, or a
+ * ttl of nothing) KP_ECONFIG, at once, and the field.
  * Threads: any thread; with an ask, not that of the pool's own loop. Blocks: only with an ask,
  * until its deadline and as the driver does.
  * Calls: limits_for, create, fd, destroy (of what may no longer be kept), on_event. Owns: keys are
