@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "core/calendar.h"
 #include "core/give.h"
+#include "core/permit.h"
 #include "core/resize.h"
 #include "core/serve.h"
 #include "core/table.h"
@@ -211,6 +212,7 @@ static void serve_all(struct resize *r)
         if (sub->rules && sub->rules->eager) sub->refill = true;
         if (sub->refill) kp__file_sub(core, sub, core->latest);
     }
+    kp__let_on(core, core->latest); /* a replacement may have waited for budget.max_creating */
 }
 
 void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uint64_t now,

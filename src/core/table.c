@@ -5,6 +5,7 @@
  */
 #include "base/check.h"
 #include "core/calendar.h"
+#include "core/permit.h"
 #include "core/table.h"
 
 static uint64_t hash_of_key(const struct kp__map_node *node)
@@ -153,6 +154,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
     sub->in_use = false;
     core->key_count--;
     core->keys_forgotten++;
+    kp__let_on(core, core->latest); /* if this key was let on, the next one is */
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */

@@ -153,6 +153,36 @@ static void keys_must_be_warmed_together_where_the_driver_answers_later(void **s
     stage_fall(&s);
 }
 
+/* The only creation that may run is over; the key that is next goes before upkeep looks at it. */
+static void end_and_drop(struct stage *s)
+{
+    kp_key keys[] = { kp_str("b"), kp_str("c") };
+
+    assert_int_equal(kp_warm(s->pool, keys, 2, NULL), 0);
+    (void)kp_keep(s->pool);
+    assert_int_equal(s->pending, 1);
+    kp_job_done(s->jobs[0], 0, &s->resources[0]);
+    assert_int_equal(kp_drop(s->pool, keys[0], KP_NONE), 0);
+    (void)kp_keep(s->pool);
+    assert_int_equal(s->pending, 2);
+    kp_job_done(s->jobs[1], 0, &s->resources[1]);
+}
+
+static void a_key_that_is_dropped_must_let_the_next_one_be_warmed(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    s.options.budget.max_creating = 1;
+    stage_open(&s);
+    s.create = KP_PENDING;
+    s.meanwhile = end_and_drop;
+    kp_lease lease = stage_get(&s, "a");
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 /* It could only wait for somebody to borrow as many at once. */
 static void what_is_never_kept_ready_must_be_refused_at_once(void **state)
 {
@@ -274,6 +304,7 @@ int main(void)
         cmocka_unit_test(a_failure_that_is_over_must_not_be_named),
         cmocka_unit_test(a_key_that_fails_must_not_be_tried_again),
         cmocka_unit_test(keys_must_be_warmed_together_where_the_driver_answers_later),
+        cmocka_unit_test(a_key_that_is_dropped_must_let_the_next_one_be_warmed),
         cmocka_unit_test(what_is_never_kept_ready_must_be_refused_at_once),
         cmocka_unit_test(what_may_be_kept_ready_must_be_warmed_though_no_more_may),
         cmocka_unit_test(a_key_that_is_none_must_be_told_once_to_who_warms_it),
