@@ -158,7 +158,8 @@ void kp__take_note(const struct kp__job *job, struct kp__todo *todo);
 
 /* Does the answer to a validate or reset leave the resource as good as it was? One that was called
  * off because its pool closes does: it says nothing, unless that the peer is gone. With the lock.
- * If not, send the event; the lock is given back meanwhile. In job.c. */
+ * If not, send the event, but not of one that was called off; the lock is given back meanwhile. In
+ * job.c. */
 bool kp__job_is_good(const struct kp__job *job);
 void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo);
 
