@@ -62,6 +62,13 @@ __attribute__((format(printf, 2, 3)))
 #endif
 void kp__say_more(kp_why *why, const char *format, ...);
 
+/* The last create failed, for this reason, of which it shows so many bytes at most. */
+void kp__say_last(kp_why *why, const char *text, size_t most);
+
+/* As much of a text as there is room for, in whole characters, and in one line: reasons often come
+ * from a vendor's library, which may have lines of detail, and a line's end. */
+void kp__copy_line(char *to, size_t room, const char *text);
+
 /* Why a circuit lets nothing be made: KP_EBREAKER, as a request is told. With the lock. */
 void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why);
 

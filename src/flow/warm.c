@@ -83,7 +83,7 @@ static int say_cold(const struct kp__subpool *sub, int code, uint64_t now, kp_wh
     else kp__say(why, code, NULL);
     if (h->last && h->failures > 0 && code == KP_ETIMEDOUT) {
         why->vendor_code = h->last->vendor_code;
-        kp__say_more(why, "; last create failed: %.140s", kp__failure_text(h->last));
+        kp__say_last(why, kp__failure_text(h->last), 140);
     }
     return code;
 }
