@@ -156,8 +156,8 @@ void kp__retire(struct kp__core *core, struct kp__slot *slot, uint64_t at, uint6
     kp__file_age(core, slot);
 }
 
-/* What the key has in the making is of an earlier epoch, and is to go by `by`. One that makes nothing
- * needs no such note, nor the room for it. */
+/* What the key has in the making is of an earlier epoch, and is to go by `by`. One that makes
+ * nothing needs no such note, nor the room for it. */
 static void retire_unmade(struct kp__core *core, struct kp__subpool *sub, uint64_t by,
                           uint64_t now)
 {

@@ -242,8 +242,9 @@ static void verify_circuits(const struct kp__core *core)
     require(probing == core->probing, "I13 the total of circuits that probe");
 }
 
-/* If budget.max_creating holds keys up, it is used up; or a look at a key is due, as at one that was
- * let on, or a call is under way, which may be that look: it ends with letting the next one on. */
+/* If budget.max_creating holds keys up, it is used up; or a look at a key is due, as at one that
+ * was let on, or a call is under way, which may be that look: it ends with letting the next one on.
+ */
 static void verify_held_up(const struct kp__core *core)
 {
     const struct kp__list *l = kp__list_first(&core->held_up);

@@ -149,7 +149,7 @@ static void a_probe_that_is_called_off_must_leave_its_place_to_the_next(void **s
     stage_close(s);
 }
 
-/* ---- a check ---------------------------------------------------------------------------------- */
+/* ---- a check --------------------------------------------------------------------------------- */
 
 static int check(kp_job *job, void *resource)
 {
@@ -199,7 +199,7 @@ static void a_check_that_is_called_off_must_not_count_as_a_bad_one(void **state)
     }
 }
 
-/* ---- others wait ------------------------------------------------------------------------------ */
+/* ---- others wait ----------------------------------------------------------------------------- */
 
 /* For one creation: there is room for one. */
 static void both_wait(struct stage *s, struct ask *a, struct ask *b)

@@ -342,26 +342,6 @@ static void groups_with_one_hash_must_be_told_apart_by_both_kind_and_number(void
     stage_close(&s);
 }
 
-/* Else the numbers would come to an end, where groups come and go with their keys. */
-static void a_group_that_is_made_of_a_spare_one_must_keep_its_serial_number(void **state)
-{
-    struct stage s;
-
-    (void)state;
-    stage_open(&s);
-    stage_group(&s, 0, 0, 3);
-    stage_group(&s, 1, 0, 3);
-    struct kp__subpool *sub = stage_key(&s);
-    stage_rule(&s, sub, &s.rules, 1, -1);
-    stage_rule(&s, sub, &s.rules, -1, -1);
-    assert_ptr_equal(kp__list_first(&s.core.spare_groups), &s.groups[1].spare);
-    kp__list_remove(&s.groups[1].spare);
-    stage_group(&s, 1, 1, 3);
-    assert_int_equal(s.groups[1].serial, 2);
-    assert_int_equal(s.core.group_serials, 2);
-    stage_close(&s);
-}
-
 static void a_key_must_take_what_it_has_from_group_to_group(void **state)
 {
     struct stage s;
@@ -503,7 +483,6 @@ int main(void)
         cmocka_unit_test(new_rules_must_say_again_whether_a_key_has_one_to_spare),
         cmocka_unit_test(groups_must_be_found_by_kind_and_number),
         cmocka_unit_test(groups_with_one_hash_must_be_told_apart_by_both_kind_and_number),
-        cmocka_unit_test(a_group_that_is_made_of_a_spare_one_must_keep_its_serial_number),
         cmocka_unit_test(a_key_must_take_what_it_has_from_group_to_group),
         cmocka_unit_test(a_key_that_changes_its_group_must_begin_there_as_one_who_never_competed),
         cmocka_unit_test(other_rules_in_the_same_group_must_not_be_a_new_beginning),
