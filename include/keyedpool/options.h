@@ -479,7 +479,8 @@ KP_API void kp_job_done(kp_job *job, int status, void *resource);
  * or, to fail with a code that means more (KP_EREFUSED: do not try again; KP_EGONE: no peer):
  *     kp_job_fail(job, 0, "wrong password");
  *     return KP_EREFUSED;
- * A kp_why has one line: what ends a line, or controls a terminal, becomes a blank.
+ * A kp_why has one line: what ends a line, or controls a terminal, becomes a blank. What is too
+ * long for it ends with a whole character of UTF-8.
  * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text, NULL is none. Errors: always
  * KP_ECREATE, so that it can be returned; if it is not called, vendor_code is the driver function's
  * result. Order: before the job is answered. Since: 0.1 */

@@ -45,9 +45,9 @@ struct kp__budget {
 };
 
 /* A live budget shared by the keys that name the same group, from the first to the last of them;
- * then it is spare, for the next group, unless it still counts what the last one was promised: then
- * it stays until it is named again. Or a pair of groups: its budget has no limit, and only
- * files those keys in both groups that have an idle slot to spare. */
+ * then it is spare, for the next group, once it does not count any more what the last one was
+ * promised. Or a pair of groups: its budget has no limit, and only files those keys in both groups
+ * that have an idle slot to spare. */
 struct kp__group {
     struct kp__map_node node;
     struct kp__budget budget;

@@ -145,16 +145,16 @@ void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat
     end_lease(core, slot, seat, true, KP_CAUSE_SURPLUS, false, now, todo);
 }
 
-void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,
+void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp_cause bad,
                  uint64_t now, struct kp__todo *todo)
 {
     struct kp__request *sponsor = slot->errand->sponsor;
     struct kp__subpool *sub = slot->sub;
 
-    if (!sponsor || !good || slot->errand->doomed) {
+    if (!sponsor || bad || slot->errand->doomed) {
         (void)kp__sponsor_release(core, slot);
         slot->lends--; /* nobody had it */
-        kp__give(core, slot, seat, good, KP_CAUSE_INVALID, now, todo);
+        kp__give(core, slot, seat, !bad, bad, now, todo);
         kp__settle(core, sub, now, todo); /* its sponsor may take something else now */
         if (sponsor) kp__send_away(core, sponsor, todo);
         return;

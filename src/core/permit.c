@@ -10,6 +10,7 @@
 #include "core/permit.h"
 #include "core/renew.h"
 #include "core/serve.h"
+#include "core/table.h"
 #include "core/todo.h"
 
 static void recount(struct kp__core *core, struct kp__subpool *sub)
@@ -145,8 +146,11 @@ void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__
 void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uint64_t now,
                      struct kp__todo *todo)
 {
-    for (int i = 0; i < 2; i++)
-        if (left[i]) kp__settle_budget(core, &left[i]->budget, now, todo);
+    for (int i = 0; i < 2; i++) {
+        if (!left[i]) continue;
+        kp__settle_budget(core, &left[i]->budget, now, todo);
+        kp__group_spare(core, left[i]);
+    }
 }
 
 static void waive_one(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,

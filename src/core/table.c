@@ -5,6 +5,7 @@
  */
 #include "base/check.h"
 #include "core/calendar.h"
+#include "core/permit.h"
 #include "core/table.h"
 
 static uint64_t hash_of_key(const struct kp__map_node *node)
@@ -64,11 +65,10 @@ static void recount(struct kp__core *core, struct kp__subpool *sub, int which,
     if (group->budget.used + contest->promised > group->budget.cap) core->shrunk = true;
 }
 
-/* A key has left. If that was the last one, the group is spare; but not while it counts what that
- * key was promised (permit.h). */
-static void leave(struct kp__core *core, struct kp__group *group)
+/* But not while it counts what its last key was promised (permit.h). */
+void kp__group_spare(struct kp__core *core, struct kp__group *group)
 {
-    if (--group->keys > 0 || group->budget.used > 0) return;
+    if (group->keys > 0 || group->budget.used > 0) return;
     kp__map_remove(&core->groups, &group->node);
     kp__list_push_back(&core->spare_groups, &group->spare);
 }
@@ -85,7 +85,9 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
     contest->group[which] = group;
     if (which != KP__PAIR) recount(core, sub, which, old, group);
     if (group) group->keys++;
-    if (old) leave(core, old);
+    if (!old) return;
+    old->keys--;
+    kp__group_spare(core, old);
 }
 
 /* What all keys together are to keep. */
@@ -153,6 +155,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
     sub->in_use = false;
     core->key_count--;
     core->keys_forgotten++;
+    kp__let_on(core, core->latest); /* if this key was let on, the next one is */
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */
@@ -194,7 +197,8 @@ int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b)
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id)
 {
     group->id = id;
-    group->serial = ++core->group_serials;
+    /* it stays with the memory: so there are never more than groups at a time */
+    if (group->serial == 0) group->serial = ++core->group_serials;
     group->keys = 0;
     kp__list_init(&group->spare);
     if (which == KP__PAIR)

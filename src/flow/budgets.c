@@ -85,7 +85,7 @@ int kp__budget_holds(const kp_budget *budget, const struct kp__rules *rules, boo
 
 struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every)
 {
-    const struct kp__allowance may = kp__allowance_of(&pool->budget);
+    const struct kp__allowance may = kp__allowance_of(kp__said_budget(pool));
 
     return bounds_of(&may, every && !pool->limits_for);
 }
@@ -147,14 +147,16 @@ static int check_groups(const struct kp__core *core, struct kp__allowance *may, 
 
 static int change(struct kp__pool *pool, const kp_budget *said, kp_why *why, struct kp__todo *todo)
 {
-    kp_budget budget = merged(said, &pool->budget);
+    kp_budget budget = merged(said, kp__said_budget(pool));
     int code = kp__budget_check(&budget, why);
 
     if (code != 0) return code;
     struct kp__allowance may = kp__allowance_of(&budget);
     if ((code = check_groups(&pool->core, &may, why)) != 0) return code;
     if ((code = check_kept(pool, &may, why)) != 0) return code;
-    pool->budget = budget;
+    uint32_t next = 1 - atomic_load(&pool->budget);
+    pool->budgets[next] = budget;
+    atomic_store(&pool->budget, next);
     kp__budgets_set(&pool->core, &may, kp__time(pool), todo);
     kp__tell_news(pool, todo); /* a kp_warm may be able to go on */
     return 0;

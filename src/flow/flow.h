@@ -75,9 +75,11 @@ struct kp__pool {
     struct kp__pool *before;    /* constant: in a child, the parent's pool of this door */
     struct kp__pool *left;      /* the next of the parents' pools that a child has left behind */
     _Atomic uint32_t abandoned; /* slots that a child has looked at, to abandon what is in them */
+    kp_budget budgets[2];       /* what was said when it opened, and since then by kp_budget_set */
+    _Atomic uint32_t budget;    /* which of them holds; the other is the next, so that a child never
+                                   finds half of one. Guard, of writing both: door->lock */
 
     /* Guard: door->lock */
-    kp_budget budget;      /* what was said when it opened, and since then by kp_budget_set */
     struct kp__slab jobs;
     uint32_t inside;       /* calls that stepped out and will step in again */
     uint32_t getting;      /* gets between claim and answer: KP_CLOSE_DRAIN waits for them */
@@ -94,6 +96,12 @@ struct kp__pool {
     struct kp__list sleepers;     /* Guard: door->lock */
     struct kp__pool *next_locked; /* while a thread looks: the next pool whose lock it has */
 };
+
+/* The budget as it was said last. */
+static inline const kp_budget *kp__said_budget(const struct kp__pool *pool)
+{
+    return &pool->budgets[atomic_load(&pool->budget)];
+}
 
 static inline uint64_t kp__time(const struct kp__pool *pool)
 {

@@ -96,16 +96,6 @@ bool kp__job_detach(struct kp__job *job)
                                                    memory_order_release, memory_order_relaxed);
 }
 
-/* Reasons often come from a vendor's library, which may have lines of detail, and a line's end. */
-static void make_one_line(char *text)
-{
-    size_t length = strlen(text);
-
-    for (char *p = text; *p; p++)
-        if ((*p > 0 && *p < ' ') || *p == 0x7f) *p = ' ';
-    while (length > 0 && text[length - 1] == ' ') text[--length] = 0;
-}
-
 int kp_job_fail(kp_job *face, int vendor_code, const char *text)
 {
     if (!face) return (void)kp__misuse(NULL, NULL, "kp_job_fail: job is NULL"), KP_ECREATE;
@@ -113,8 +103,7 @@ int kp_job_fail(kp_job *face, int vendor_code, const char *text)
 
     job->failure.code = KP_ECREATE;
     job->failure.vendor_code = vendor_code;
-    snprintf(job->failure.text, sizeof job->failure.text, "%s", text ? text : "");
-    make_one_line(job->failure.text);
+    kp__copy_line(job->failure.text, sizeof job->failure.text, text ? text : "");
     return KP_ECREATE;
 }
 

@@ -157,7 +157,7 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
     pool->on_event = o->on_event;
     pool->stack = o->stack;
     pool->ctx = o->ctx;
-    pool->budget = o->budget;
+    pool->budgets[0] = o->budget;
     pool->opened = kp__time(pool);
     pool->deadline = kp__span(o->deadline_ms);
     pool->keep_every = kp__span(o->keep_every_ms);
@@ -317,7 +317,7 @@ int kp__pool_reopen(kp_pool *door, const struct kp__pool *old, struct kp__pool *
 
     if (code != 0) return code;
     kp_options options = old->reopen->options;
-    options.budget = old->budget; /* as last set; so are the limits, above */
+    options.budget = *kp__said_budget(old); /* as last set; so are the limits, above */
     if ((code = build(&options, rules, &door->world, door, out)) != 0)
         kp__rules_drop(&door->world, rules);
     return code;

@@ -49,6 +49,7 @@ static int make_group(struct kp__pool *pool, int which, int64_t id)
         group = kp__alloc(pool->world, sizeof *group, 16);
         kp__step_in(pool);
         if (!group) return KP_ENOMEM;
+        group->serial = 0;
         kp__list_init(&group->spare);
         kp__list_push_back(&core->spare_groups, &group->spare);
     }

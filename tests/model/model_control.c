@@ -109,6 +109,7 @@ int model_budget_set(struct model *m, const kp_budget *said)
         if (m->key[k].rules.eager) m->key[k].refill = true;
         if (m->key[k].refill) m_file_key(m, k, m->now);
     }
+    m_let_on(m, m->now);
     m_do(m);
     return 0;
 }

@@ -60,6 +60,7 @@ static void is_forgotten(struct model *m, int key)
     m->tally.keys_forgotten++;
     for (int i = 0; i < MODEL_SLOTS; i++)
         if (m->slot[i].waived && m->slot[i].heir == key) m->slot[i].heir = NOBODY;
+    m_let_on(m, m->latest);
 }
 
 static bool has_room_for_a_key(struct model *m)

@@ -235,8 +235,10 @@ static int64_t retire_key(struct model *m, int key, uint64_t by, uint64_t now)
     uint64_t many = 0, all = (uint64_t)(m_count(m, key, M_IDLE) + m_count(m, key, M_LENT));
     uint64_t step = all > 0 && by != FOREVER ? (by - now) / all : 0;
 
-    if (by < k->retire_by || k->retire_by <= now) k->retire_by = by;
-    k->epoch = m->epoch;
+    if (m_count(m, key, M_CREATING) > 0) { /* by then it goes, too */
+        if (by < k->retire_by || k->retire_by <= now) k->retire_by = by;
+        k->epoch = m->epoch;
+    }
     for (int n = 0, i; n < (int)all && (i = nth(m, key, n)) != NOBODY; n++)
         if (!m->slot[i].doomed) retire(m, i, by == FOREVER ? by : now + step * ++many, now);
     if (by == FOREVER)
