@@ -171,6 +171,11 @@ static void a_key_must_be_said_to_churn_only_by_a_limit_that_there_is(void **sta
     (void)state;
     churn(&h, 1, false);
     HOUSE_HAS(&h, explains(&h, "churns: 20 of 21 made were destroyed as surplus (budget.max_idle"));
+    /* until more than eight gets were served for each */
+    while (house_stats(&h, "a").gets < 8 * 20 + 7) house_stock(&h, "a", 1);
+    HOUSE_HAS(&h, explains(&h, "churns"));
+    house_stock(&h, "a", 1);
+    HOUSE_HAS(&h, !explains(&h, "churns"));
     house_close(&h);
     churn(&h, 0, true);
     HOUSE_HAS(&h, !explains(&h, "churns"));
