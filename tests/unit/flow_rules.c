@@ -145,12 +145,43 @@ static void a_group_that_two_keys_make_at_once_must_be_one(void **state)
     stage_fall(&s);
 }
 
+static void *alloc_no_group(size_t size, size_t align, void *ctx)
+{
+    return size == sizeof(struct kp__group) ? NULL : stage_alloc(size, align, ctx);
+}
+
+static void a_group_for_which_there_is_no_memory_must_be_refused_in_words(void **state)
+{
+    const kp_limits grouped = { .group[0] = 5 };
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    stage_set(&s);
+    s.world.alloc = alloc_no_group;
+    s.options.budget.group_max_live[0] = 2;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    assert_int_equal(kp_limits_set(s.pool, kp_str("a"), &grouped, &s.why), KP_ENOMEM);
+    assert_int_equal(s.why.code, KP_ENOMEM);
+    assert_string_equal(s.why.text, kp_strerror(KP_ENOMEM));
+    kp_release(&lease);
+    assert_int_equal(kp_limits_set(s.pool, KP_EVERY_KEY, &grouped, &s.why), KP_ENOMEM);
+    stage_fall(&s);
+    s.options.limits.group[0] = 5;
+    stage_open(&s);
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.why = &s.why), &none), KP_ENOMEM);
+    assert_int_equal(s.why.code, KP_ENOMEM);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_for_limits_that_are_refused_must_be_told_the_field),
         cmocka_unit_test(limits_set_for_all_must_count_for_a_key_that_is_being_made),
         cmocka_unit_test(a_group_that_two_keys_make_at_once_must_be_one),
+        cmocka_unit_test(a_group_for_which_there_is_no_memory_must_be_refused_in_words),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
