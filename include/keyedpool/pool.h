@@ -66,7 +66,8 @@ KP_API bool kp_is_pool(const void *maybe);
  * otherwise. The work is proportional to what is due (L8).
  * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, fd, destroy,
  * validate, cancel, revoke, on_event; never limits_for. Owns: nothing. Errors: none; -1 for a
- * closed pool, and for NULL, which is misuse (R4). Order: earliest due first. Since: 0.1 */
+ * closed pool of which nothing is out, and for NULL, which is misuse (R4). Order: earliest due
+ * first. Since: 0.1 */
 KP_API int64_t kp_keep(kp_pool *pool);
 
 /* ---- borrowing ------------------------------------------------------------------------------- */

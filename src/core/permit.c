@@ -278,6 +278,7 @@ static bool take_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t
     if (!kp__may_create(core, sub, now)) return false;
     kp__token_take(&core->rate, now);
     kp__permit_take(core, sub);
+    kp__hold_up_end(core, sub);
     return true;
 }
 
@@ -335,11 +336,22 @@ void kp__hold_up(struct kp__core *core, struct kp__subpool *sub)
         kp__list_push_back(&core->held_up, &contest->held_up);
 }
 
+void kp__hold_up_end(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (sub->contest != &kp__no_contest) kp__list_remove(&kp__contest(core, sub)->held_up);
+}
+
 void kp__let_on(struct kp__core *core, uint64_t now)
 {
     struct kp__list *first = kp__list_first(&core->held_up);
 
     if (!first || kp__budget_is_full(&core->creating)) return;
-    kp__list_remove(first);
     kp__file_sub(core, KP__OF(first, struct kp__contest, held_up)->sub, now);
+}
+
+void kp__let_next_on(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    if (kp__budget_is_full(&core->creating)) return;
+    kp__hold_up_end(core, sub);
+    kp__let_on(core, now);
 }

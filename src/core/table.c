@@ -146,7 +146,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
         kp__list_remove(waived);
     }
     kp__circuit_forgive(core, sub);
-    if (sub->contest != &kp__no_contest) kp__list_remove(&kp__contest(core, sub)->held_up);
+    kp__hold_up_end(core, sub);
     for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, NULL);
     kp__unfile_sub(core, sub);
     kp__lane_drop(core, sub);

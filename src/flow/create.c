@@ -311,7 +311,7 @@ static uint64_t time_of(const struct kp__pool *pool, const struct kp__subpool *s
 {
     uint64_t most = kp__later(now, sub->rules->create_timeout);
 
-    *own = request && most != KP__NEVER && (pool->crew || pool->loop);
+    *own = most != KP__NEVER && (pool->crew || pool->loop);
     return request && !*own ? kp__sooner(request->deadline, most) : most;
 }
 

@@ -166,7 +166,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
     kp__test_doubts(pool, sub, todo);
     refill(pool, sub, now);
     renew(pool, sub, now);
-    kp__let_on(&pool->core, now); /* this one may have been let on, and wanted nothing more */
+    kp__let_next_on(&pool->core, sub, now);
     sub->interest--;
     kp__forget(pool, sub, now, todo);
 }

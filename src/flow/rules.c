@@ -278,7 +278,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     code = rules_within(pool, &merged, false, &rules, why, todo);
     if (code == 0 && sub->rules != before) code = KP_EAGAIN;
     if (code == 0 && !every) code = kp__rules_add_up(pool, rules, sub->rules, why);
-    if (code == 0 && (code = groups_of(pool, rules, group)) == KP_ENOMEM) kp__say(why, code, NULL);
+    if (code == 0) code = groups_of(pool, rules, group);
     if (code == 0) {
         closed = sub->rare->health.tripped;
         kp__note_rules(pool, rules);

@@ -49,7 +49,7 @@ static uint64_t next_at(struct series *s, int status)
     s->helps = status < 0 && helps(use, status);
     if (!s->helps) return 0;
     uint64_t now = kp_now_ns(use->pool);
-    if (now == 0 || now >= s->until_ns) return 0;       /* closed, or too late */
+    if (now == 0 || now >= s->until_ns) return 0;       /* gone, or too late */
     int64_t pause = kp_schedule_pause_ms(&use->plan.schedule, s->retry,
                                          kp__ms_up(now - s->began_ns), kp__random(use->pool));
     if (pause < 0) return 0;

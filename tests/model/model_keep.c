@@ -208,8 +208,14 @@ void m_let_on(struct model *m, uint64_t now)
             (first == NOBODY || m->key[k].held_up < m->key[first].held_up))
             first = k;
     if (first == NOBODY) return;
-    m->key[first].held_up = 0;
     m_file_key(m, first, now);
+}
+
+/* This one has looked: if there is still room, it has what it can have. */
+static void let_next_on(struct model *m, int key, uint64_t now)
+{
+    if (!makes_all_it_may(m)) m->key[key].held_up = 0;
+    m_let_on(m, now);
 }
 
 /* Makes one at a time; the other keys and slots get their turn in between. */
@@ -234,6 +240,7 @@ static void refill(struct model *m, int key, uint64_t now)
     } else {
         int slot = m_permit(m, key);
         m_token_take(m, now);
+        k->held_up = 0;
         m_create(m, key, slot, NOBODY);
         if (k->refill) m_file_key(m, key, now);
     }
@@ -247,7 +254,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
     m_do(m);
     refill(m, key, now);
     m_renew(m, key, now);
-    m_let_on(m, now);
+    let_next_on(m, key, now);
     m->key[key].interest--;
     m_forget(m, key, now);
 }

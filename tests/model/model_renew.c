@@ -182,7 +182,7 @@ static bool may_renew(const struct model *m, int key, uint64_t now)
 
 void m_renew(struct model *m, int key, uint64_t now)
 {
-    const struct model_key *k = &m->key[key];
+    struct model_key *k = &m->key[key];
 
     if (!m_renewal_wanted(m, key) || k->refused) return;
     if (m->closed || now < m_rests_until(k) || !may_renew(m, key, now)) {
@@ -197,6 +197,7 @@ void m_renew(struct model *m, int key, uint64_t now)
     int slot = m_permit(m, key);
     m->slot[slot].renews = true;
     m_token_take(m, now);
+    k->held_up = 0;
     m_create(m, key, slot, NOBODY);
     if (making(m, key) > before) m_file_key(m, key, now);
 }

@@ -383,6 +383,46 @@ static void who_lacks_a_permit_beside_an_idle_one_must_be_starved_from_now_on(vo
     stage_fall(&s);
 }
 
+/* ---- time that passes in on_event ------------------------------------------------------------ */
+
+static int64_t left_ms;
+
+static int note_left(kp_job *job, void **resource)
+{
+    left_ms = job->left_ms;
+    return stage_create(job, resource);
+}
+
+static void hear_slowly(const kp_event *event, void *ctx)
+{
+    if (event->kind == KP_EVENT_BREAKER_PROBING) ((struct stage *)ctx)->now += 30000000;
+}
+
+/* L4: what on_event took before the probe began is gone. */
+static void a_probe_must_be_told_the_time_that_is_left(void **state)
+{
+    struct stage s;
+    kp_lease lease;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.create = note_left;
+    s.options.on_event = hear_slowly;
+    s.options.limits.breaker_failures = 1;
+    s.options.limits.breaker_open_ms = 100;
+    s.options.limits.retry_first_ms = KP_NONE;
+    stage_open(&s);
+    s.create = -1;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_MS(100), &lease), KP_ECREATE);
+    assert_int_equal(left_ms, 100);
+    s.create = 0;
+    s.now += 100000000;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_MS(100), &lease), 0);
+    assert_int_equal(left_ms, 70);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_release_must_serve_who_waits_even_without_a_clock),
         cmocka_unit_test(a_hit_must_be_bare_only_where_nothing_stands_in_its_way),
         cmocka_unit_test(who_lacks_a_permit_beside_an_idle_one_must_be_starved_from_now_on),
+        cmocka_unit_test(a_probe_must_be_told_the_time_that_is_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,6 +191,30 @@ static void a_text_of_other_bytes_must_be_as_long_as_there_is_room(void **state)
     stage_fall(&s);
 }
 
+/* A create failed long before, and others went well since: all of them are lent. */
+static void a_failure_that_is_over_must_not_be_told_by_a_time_out(void **state)
+{
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.max_live = 1;
+    s.options.limits.retry_first_ms = KP_NONE;
+    stage_open(&s);
+    s.create = -7;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), NULL, &none), KP_ECREATE);
+    s.create = 0;
+    kp_lease lease = stage_get(&s, "a");
+    kp_ask ask = { .within_ms = 10, .why = &s.why };
+    assert_int_equal(kp_get(s.pool, kp_str("a"), &ask, &none), KP_ETIMEDOUT);
+    assert_string_equal(s.why.limit, "max_live");
+    assert_null(strstr(s.why.text, "last create failed"));
+    assert_int_equal(s.why.vendor_code, 0);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +224,7 @@ int main(void)
         cmocka_unit_test(a_reason_of_several_lines_must_be_told_in_one),
         cmocka_unit_test(a_text_that_is_too_long_must_end_with_a_whole_character),
         cmocka_unit_test(a_text_of_other_bytes_must_be_as_long_as_there_is_room),
+        cmocka_unit_test(a_failure_that_is_over_must_not_be_told_by_a_time_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
