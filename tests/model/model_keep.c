@@ -180,7 +180,7 @@ bool m_may_make(const struct model *m, int key, uint64_t now)
     return !m_circuit_bars(m, key) && m->now >= k->back_off &&
            m_count(m, key, M_CREATING) + k->promised <
                (k->failures ? 1 : k->rules.max_creating) &&
-           m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key) &&
+           m_may_take(m, B_CREATING, key) && m_has_room(m, key) &&
            m_token_at(m, now) == now && m_first_for_token(m, key);
 }
 
@@ -243,6 +243,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
 {
     m->key[key].look_at = FOREVER;
     m->key[key].interest++;
+    m->latest = m->now;
     m_settle(m, key); /* a pause may have ended */
     m_do(m);
     refill(m, key, now);
@@ -379,7 +380,7 @@ int model_add(struct model *m, int key, uint64_t serial)
                 m_count(m, NOBODY, M_IDLE) >= m->budget_idle;
     if (m_live(m, key) + k->promised >= k->rules.max_live) code = KP_EFULL;
     else if (full && !m_waiting(m, key)) code = KP_EFULL; /* it would be idle */
-    else if (!m_may_take(m, B_LIVE, key)) code = KP_EFULL;
+    else if (!m_has_room(m, key)) code = KP_EFULL;
     if (code == 0) {
         slot = m_permit(m, key);
         m->slot[slot].serial = ++m->serials;
