@@ -446,6 +446,7 @@ int64_t model_close(struct model *m, kp_close_mode mode)
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         m_refuse_all(m, k, KP_ECLOSED);
     for (int k = 0; k < MODEL_KEYS; k++) m->key[k].lacks = B_NONE;
+    struct model_frame outer = m_open_todo(m); /* what is idle goes first */
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place)) {
         m->key[k].interest++;
         while (m_count(m, k, M_IDLE) > 0) {
@@ -454,6 +455,8 @@ int64_t model_close(struct model *m, kp_close_mode mode)
         }
         m->key[k].interest--;
     }
+    m_close_todo(m, outer);
+    m_do(m);
     if (mode != KP_CLOSE_NOW) m_revoke_all(m);
     return m_count(m, NOBODY, M_CREATING) + m_count(m, NOBODY, M_LENT) +
            m_count(m, NOBODY, M_CLOSING) + m_revoked(m, NOBODY);
