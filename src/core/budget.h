@@ -31,7 +31,7 @@ struct kp__budget {
     enum kp__limit limit; /* the option that sets it */
     int64_t cap, used; /* core->lent.used includes what open lanes reserve (core/lane.h) */
     int64_t peak;      /* after cap was lowered, `used` may still be up to this; it only falls */
-    int64_t closing;   /* of a group: how many of `used` are being destroyed */
+    int64_t closing;   /* of a group: how many of `used` are being destroyed, and not promised */
     struct kp__heap starved;   /* subpools, by kp__rank */
     struct kp__heap evictable; /* subpools with an idle slot to spare, least recently used first */
     enum kp__place place;
@@ -45,9 +45,8 @@ struct kp__budget {
 };
 
 /* A live budget shared by the keys that name the same group, from the first to the last of them;
- * then it is spare, for the next group, once it does not count any more what the last one was
- * promised. Or a pair of groups: its budget has no limit, and only files those keys in both groups
- * that have an idle slot to spare. */
+ * then it is spare, for the next group. Or a pair of groups: its budget has no limit, and only
+ * files those keys in both groups that have an idle slot to spare. */
 struct kp__group {
     struct kp__map_node node;
     struct kp__budget budget;
@@ -74,7 +73,6 @@ struct kp__contest {
                                that had come then (budget.c, came) */
     struct kp__share share;
     struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
-    int64_t uncounted[2]; /* how many victims cede in group[i]: live, but not counted there */
     struct kp__heap_node evict[KP__FILED]; /* by place */
     uint64_t evict_rank;
     uint32_t promised; /* permits of this key whose victims are not destroyed yet; not live */

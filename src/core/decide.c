@@ -335,7 +335,7 @@ static struct kp__slot *waived(const struct look *l, const bool full[KP__FILED])
 
     if (!kp__may_stay(l->core, l->sub)) return NULL;
     for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
-        struct kp__slot *slot = KP__OF(n, struct kp__errand, waived)->slot;
+        struct kp__slot *slot = KP__OF(n, struct kp__errand, victims)->slot;
         bool fits = true;
         for (int i = 0; i < 2; i++)
             if (full[KP__GROUP_0 + i] &&

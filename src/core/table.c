@@ -48,11 +48,9 @@ struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__s
 static void recount(struct kp__core *core, struct kp__subpool *sub, int which,
                     struct kp__group *old, struct kp__group *group)
 {
-    struct kp__contest *contest = kp__contest(core, sub);
-    int64_t uncounted = contest->uncounted[which], live = kp__sub_live(sub) - uncounted;
-    int64_t closing = sub->count[KP__CLOSING] - uncounted;
+    int64_t live = kp__sub_live(sub), closing = sub->count[KP__CLOSING];
 
-    contest->share.start[KP__GROUP_0 + which].bout = 0;
+    kp__contest(core, sub)->share.start[KP__GROUP_0 + which].bout = 0;
     if (old) {
         old->budget.used -= live;
         old->budget.closing -= closing;
@@ -60,20 +58,21 @@ static void recount(struct kp__core *core, struct kp__subpool *sub, int which,
     if (!group) return;
     group->budget.used += live;
     group->budget.closing += closing;
-    /* as if the group's budget had been lowered; when its victim is gone, what the key was promised
-     * becomes a permit of this group */
-    if (group->budget.used + contest->promised > group->budget.cap) core->shrunk = true;
+    /* as if the group's budget had been lowered */
+    if (group->budget.used + sub->contest->promised > group->budget.cap) core->shrunk = true;
 }
 
-/* But not while it counts what its last key was promised (permit.h). */
-void kp__group_spare(struct kp__core *core, struct kp__group *group)
+/* A key has left. If that was the last one, the group is spare. */
+static void leave(struct kp__core *core, struct kp__group *group)
 {
-    if (group->keys > 0 || group->budget.used > 0) return;
+    if (--group->keys > 0) return;
+    KP__DCHECK(group->budget.used == 0);
     kp__map_remove(&core->groups, &group->node);
     kp__list_push_back(&core->spare_groups, &group->spare);
 }
 
-/* The key counts in another group from now on, or in none: what it has moves with it. */
+/* The key counts in another group from now on, or in none: what it has moves with it. So does what
+ * is promised, see kp__table_rule. */
 static void join(struct kp__core *core, struct kp__subpool *sub, int which, struct kp__group *group)
 {
     struct kp__group *old = sub->contest->group[which];
@@ -85,9 +84,7 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
     contest->group[which] = group;
     if (which != KP__PAIR) recount(core, sub, which, old, group);
     if (group) group->keys++;
-    if (!old) return;
-    old->keys--;
-    kp__group_spare(core, old);
+    if (old) leave(core, old);
 }
 
 /* What all keys together are to keep. */
@@ -109,7 +106,9 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     sub->rules = rules;
     rules->refs++;
     if (!kp__breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) kp__circuit_forgive(core, sub);
+    kp__promises_count(core, sub, -1);
     for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, group[i]);
+    kp__promises_count(core, sub, 1);
     kp__evictable_update(core, sub);
     /* a key that holds its minimum is forgotten by the time of its last use: that must be known */
     if (rules->clocked || (rules->min_live > 0 && core->forget_after != KP__NEVER))
@@ -142,7 +141,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 
     KP__DCHECK(kp__subpool_unused(sub) && !sub->contest->lacks);
     while ((waived = kp__list_first(&sub->rare->waived)) != NULL) {
-        KP__OF(waived, struct kp__errand, waived)->victim.heir = NULL;
+        KP__OF(waived, struct kp__errand, victims)->victim.heir = NULL;
         kp__list_remove(waived);
     }
     kp__circuit_forgive(core, sub);
@@ -214,6 +213,7 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
 void kp__tables_init(struct kp__core *core)
 {
     kp__list_init(&core->spare_groups);
+    kp__list_init(&core->promises);
     kp__list_init(&core->held_up);
     kp__list_init(&core->drains);
     core->keys.hash = hash_of_key;

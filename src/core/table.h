@@ -41,7 +41,4 @@ int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b); /* of
 /* `serial` must be 0 if its memory is new. */
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id);
 
-/* If no key is in it any more, and it counts nothing, it is spare from now on. */
-void kp__group_spare(struct kp__core *core, struct kp__group *group);
-
 #endif

@@ -180,7 +180,7 @@ bool m_may_make(const struct model *m, int key, uint64_t now)
     return !m_circuit_bars(m, key) && m->now >= k->back_off &&
            m_count(m, key, M_CREATING) + k->promised <
                (k->failures ? 1 : k->rules.max_creating) &&
-           m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key) &&
+           m_may_take(m, B_CREATING, key) && m_has_room(m, key) &&
            m_token_at(m, now) == now && m_first_for_token(m, key);
 }
 
@@ -250,6 +250,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
 {
     m->key[key].look_at = FOREVER;
     m->key[key].interest++;
+    m->latest = m->now;
     m_settle(m, key); /* a pause may have ended */
     m_do(m);
     refill(m, key, now);
@@ -386,7 +387,7 @@ int model_add(struct model *m, int key, uint64_t serial)
                 m_count(m, NOBODY, M_IDLE) >= m->budget_idle;
     if (m_live(m, key) + k->promised >= k->rules.max_live) code = KP_EFULL;
     else if (full && !m_waiting(m, key)) code = KP_EFULL; /* it would be idle */
-    else if (!m_may_take(m, B_LIVE, key)) code = KP_EFULL;
+    else if (!m_has_room(m, key)) code = KP_EFULL;
     if (code == 0) {
         slot = m_permit(m, key);
         m->slot[slot].serial = ++m->serials;
@@ -452,6 +453,7 @@ int64_t model_close(struct model *m, kp_close_mode mode)
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         m_refuse_all(m, k, KP_ECLOSED);
     for (int k = 0; k < MODEL_KEYS; k++) m->key[k].lacks = B_NONE;
+    struct model_frame outer = m_open_todo(m); /* what is idle goes first */
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place)) {
         m->key[k].interest++;
         while (m_count(m, k, M_IDLE) > 0) {
@@ -460,6 +462,8 @@ int64_t model_close(struct model *m, kp_close_mode mode)
         }
         m->key[k].interest--;
     }
+    m_close_todo(m, outer);
+    m_do(m);
     if (mode != KP_CLOSE_NOW) m_revoke_all(m);
     return m_count(m, NOBODY, M_CREATING) + m_count(m, NOBODY, M_LENT) +
            m_count(m, NOBODY, M_CLOSING) + m_revoked(m, NOBODY);
