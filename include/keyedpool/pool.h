@@ -173,7 +173,7 @@ KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
  * other keys is evicted for it, nor for any minimum: where their idle ones fill a budget, it waits.
  * Failures are counted and go to on_event; ask->why has the last one: for a key whose circuit is
  * open KP_EBREAKER, at once, and retry_after_ms; for one that may not keep so many ready (max_idle,
- * or a ttl of nothing) KP_ECONFIG, at once, and the field; KP_ETIMEDOUT tells the key and the limit.
+ * or a ttl of nothing) KP_ECONFIG, at once, and the field; KP_ETIMEDOUT names key and limit.
  * Threads: any thread; with an ask, not that of the pool's own loop. Blocks: only with an ask,
  * until its deadline and as the driver does.
  * Calls: limits_for, create, fd, destroy (of what may no longer be kept), on_event. Owns: keys are

@@ -10,7 +10,6 @@
 #include "core/permit.h"
 #include "core/renew.h"
 #include "core/serve.h"
-#include "core/table.h"
 #include "core/todo.h"
 
 static void recount(struct kp__core *core, struct kp__subpool *sub)

@@ -100,8 +100,9 @@ static void put_into_group(const char *key, int64_t group)
     kp_unpin(c.pool, &pin);
 }
 
-/* Its last key has left, but what that was promised is counted there until v is gone. */
-static void a_group_with_a_promise_must_not_become_another_group(void **state)
+/* Its last key has taken along what it was promised. The end of v is not counted in what the next
+ * group made of it has. */
+static void a_group_must_count_nothing_that_was_promised_to_the_last_one(void **state)
 {
     struct taker heir;
     kp_lease a, v, x, none;
@@ -403,7 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_heir_that_joins_a_full_group_must_not_keep_it_above_its_limit),
-        cmocka_unit_test(a_group_with_a_promise_must_not_become_another_group),
+        cmocka_unit_test(a_group_must_count_nothing_that_was_promised_to_the_last_one),
         cmocka_unit_test(what_is_promised_must_count_as_a_creation_in_the_background_too),
         cmocka_unit_test(the_mark_of_a_probe_must_not_be_lost_on_a_lane),
         cmocka_unit_test(seats_must_be_lent_again_when_who_was_owed_their_room_has_gone),
