@@ -71,6 +71,8 @@ static inline int kp__epoll_start(kp_watcher *watcher, kp_watch *watch, int fd, 
 
     if (!kp__epoll_is_here(e))
         return e->fd < 0 ? KP_EMISUSE : KP_EFORKED;
+    if (watch->next)
+        return KP_EMISUSE;
     memset(&event, 0, sizeof event);
     event.events = (events & KP_WATCH_READ ? (uint32_t)EPOLLIN : 0U) |
                    (events & KP_WATCH_WRITE ? (uint32_t)EPOLLOUT : 0U);
@@ -81,6 +83,8 @@ static inline int kp__epoll_start(kp_watcher *watcher, kp_watch *watch, int fd, 
     watch->fd = fd;
     watch->events = events;
     watch->due_ns = UINT64_MAX;
+    if (within_ms == KP_NONE)
+        within_ms = 0;
     if (within_ms >= 0 && within_ms < INT64_MAX / 1000000)
         watch->due_ns = kp__epoll_now_ns() + (uint64_t)within_ms * UINT64_C(1000000);
     watch->next = &e->watched;
@@ -131,20 +135,28 @@ static inline KP_NODISCARD int kp_epoll_open(kp_epoll *e)
     if (e->loop)
         (void)kp_loop_close(e->loop);
     (void)close(e->fd);
+    e->loop = NULL;
+    e->fd = -1;
     return rc;
 }
 
 /* Close the glue, after the pools that name its loop: as kp_loop_close, whose result it returns.
- * `told` may do so; what is still watched then is not told any more.
+ * `told` may do so; what is still watched then is not told any more. Closing it again does nothing.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close. Owns: takes the loop, on 0 or more.
  * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_epoll_close(kp_epoll *e)
 {
-    int64_t rc = kp_loop_close(e ? e->loop : NULL);
+    int64_t rc;
 
-    if (e && rc >= 0) {
+    if (!e || !e->loop)
+        return 0;
+    rc = kp_loop_close(e->loop);
+    if (rc >= 0) {
         (void)close(e->fd);
         e->fd = -1;
+        e->loop = NULL;                 /* its memory may be another loop's soon */
+        while (e->watched.next != &e->watched)
+            kp__epoll_stop(&e->watcher, e->watched.next);
     }
     return rc;
 }
@@ -173,16 +185,17 @@ static inline int64_t kp__epoll_left_ms(kp_epoll *e)
     return due <= now ? 0 : (int64_t)((due - now) / 1000000 + 1);
 }
 
-/* Tell one that is ready. False: none, for now. One at a time: whoever is told may end others. */
-static inline bool kp__epoll_tell(kp_epoll *e)
+/* Wait for one that is ready, and tell it. False: none, for now. One at a time: whoever is told may
+ * end others. */
+static inline bool kp__epoll_tell(kp_epoll *e, int64_t within_ms)
 {
     struct epoll_event event;
     kp_watch *watch;
     int events = 0;
 
     memset(&event, 0, sizeof event);
-    if (epoll_wait(e->fd, &event, 1, 0) != 1)
-        return false;
+    if (!kp__epoll_is_here(e) || epoll_wait(e->fd, &event, 1, (int)within_ms) != 1)
+        return false;                   /* whoever was told may have closed it, or forked */
     watch = (kp_watch *)event.data.ptr;
     if (!watch)
         return false;                   /* the mailbox: its turn; others keep theirs */
@@ -209,9 +222,9 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
 
     if (!kp__epoll_is_here(e))
         return kp_loop_dispatch(e ? e->loop : NULL);    /* which tells it */
-    for (int i = 0; i < 64 && kp__epoll_tell(e); i++)
+    for (int i = 0; i < 64 && kp__epoll_tell(e, 0); i++)
         continue;
-    while (e->fd >= 0 && (first = kp__epoll_first(e)) != NULL && first->due_ns <= now) {
+    while (kp__epoll_is_here(e) && (first = kp__epoll_first(e)) != NULL && first->due_ns <= now) {
         kp__epoll_stop(&e->watcher, first);
         first->told(first, 0);
     }
@@ -232,17 +245,19 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
  * kp_loop_dispatch. Order: none. Since: 0.1 */
 static inline int kp_epoll_turn(kp_epoll *e, int64_t at_most_ms)
 {
-    struct epoll_event event;
     int64_t left_ms;
 
     if (!kp__epoll_is_here(e))
         return (int)kp_epoll_dispatch(e);
     left_ms = kp__epoll_left_ms(e);
+    if (at_most_ms == KP_NONE)
+        at_most_ms = 0;
     if (at_most_ms >= 0 && (left_ms < 0 || at_most_ms < left_ms))
         left_ms = at_most_ms;
     if (left_ms > 60000)
         left_ms = 60000;
-    (void)epoll_wait(e->fd, &event, 1, (int)left_ms);
+    if (kp__epoll_tell(e, left_ms) && e->fd < 0)
+        return 0;                       /* whoever was told has closed it */
     left_ms = kp_epoll_dispatch(e);
     return left_ms < -1 ? (int)left_ms : 0;
 }

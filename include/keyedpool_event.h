@@ -67,14 +67,18 @@ static inline int kp__event_start(kp_watcher *watcher, kp_watch *watch, int fd, 
                                   int64_t within_ms)
 {
     kp_event_loop *glue = (kp_event_loop *)watcher;
+    bool timed = within_ms >= 0 || within_ms == KP_NONE;
     struct timeval time = kp__event_time(within_ms < 0 ? 0 : within_ms);
     short wanted = (short)((events & KP_WATCH_READ ? EV_READ : 0) |
                            (events & KP_WATCH_WRITE ? EV_WRITE : 0));
-    struct event *event = event_new(glue->base, fd, wanted, kp__event_ready, watch);
+    struct event *event;
 
+    if (watch->next)
+        return KP_EMISUSE;
+    event = event_new(glue->base, fd, wanted, kp__event_ready, watch);
     if (!event)
         return KP_ENOMEM;
-    if (event_add(event, within_ms < 0 ? NULL : &time) != 0) {
+    if (event_add(event, timed ? &time : NULL) != 0) {
         event_free(event);
         return KP_EMISUSE;
     }
@@ -121,26 +125,30 @@ static inline KP_NODISCARD int kp_event_loop_open(kp_event_loop *glue, struct ev
     if (glue->mailbox)
         event_free(glue->mailbox);
     (void)kp_loop_close(glue->loop);
+    glue->loop = NULL;
     return KP_ENOMEM;
 }
 
 /* Take the glue off, after the pools that name its loop: as kp_loop_close, whose result it returns.
- * Stop watches of your own before: libevent would still tell them. In a child of fork event_reinit
- * comes first: else the parent's base loses its mailbox.
+ * Stop watches of your own before: libevent would still tell them. Closing it again does nothing.
+ * In a child of fork event_reinit comes first: else the parent's base loses its mailbox.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close. Owns: takes the mailbox, on 0 or more.
  * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_event_loop_close(kp_event_loop *glue)
 {
+    const struct timeval at_once = { 0, 0 };
     int64_t rc;
 
-    if (!glue)
+    if (!glue || !glue->loop)
         return 0;
     (void)event_del(glue->mailbox);     /* before its descriptor is closed */
     rc = kp_loop_close(glue->loop);
     if (rc < 0)
-        (void)event_add(glue->mailbox, NULL);
-    else
+        (void)event_add(glue->mailbox, &at_once);       /* it has forgotten what is due */
+    else {
         event_free(glue->mailbox);
+        glue->loop = NULL;
+    }
     return rc;
 }
 

@@ -108,10 +108,13 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
                                int64_t within_ms)
 {
     kp_uv *glue = (kp_uv *)watcher;
-    kp__uv_place *place = (kp__uv_place *)calloc(1, sizeof *place);
+    kp__uv_place *place;
     int wanted = (events & KP_WATCH_READ ? UV_READABLE | UV_DISCONNECT : 0) |
                  (events & KP_WATCH_WRITE ? UV_WRITABLE : 0);
 
+    if (watch->next)
+        return KP_EMISUSE;
+    place = (kp__uv_place *)calloc(1, sizeof *place);
     if (!place)
         return KP_ENOMEM;
     if (fd >= 0 && uv_poll_init(glue->uv, &place->poll, fd) != 0) {
@@ -133,6 +136,8 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
         kp__uv_stop(watcher, watch);
         return KP_EMISUSE;
     }
+    if (within_ms == KP_NONE)
+        within_ms = 0;
     if (within_ms >= 0)
         (void)uv_timer_start(&place->timer, kp__uv_late, (uint64_t)within_ms, 0);
     return 0;
@@ -192,6 +197,7 @@ static inline KP_NODISCARD int kp_uv_open(kp_uv *glue, uv_loop_t *uv)
         return rc;
     if (uv_poll_init(uv, &glue->mailbox, kp_loop_fd(glue->loop)) != 0) {
         (void)kp_loop_close(glue->loop);
+        glue->loop = NULL;
         return KP_ENOMEM;
     }
     (void)uv_timer_init(uv, &glue->upkeep);
@@ -203,8 +209,8 @@ static inline KP_NODISCARD int kp_uv_open(kp_uv *glue, uv_loop_t *uv)
 
 /* Take the glue off, after the pools that name its loop: as kp_loop_close, whose result it returns.
  * Stop watches of your own before: libuv would still tell them. `closed` (or NULL) is called when
- * libuv has let go, and `glue` may be freed. In a child of fork uv_loop_fork comes first: else the
- * parent's loop loses its mailbox.
+ * libuv has let go, and `glue` may be freed. Closing it again does nothing. In a child of fork
+ * uv_loop_fork comes first: else the parent's loop loses its mailbox.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close; closed, later, from the loop.
  * Owns: takes the mailbox, on 0 or more. Errors: KP_EMISUSE; a `glue` of NULL does nothing.
  * Order: none. Since: 0.1 */
@@ -212,7 +218,7 @@ static inline int64_t kp_uv_close(kp_uv *glue, void (*closed)(kp_uv *glue))
 {
     int64_t rc;
 
-    if (!glue)
+    if (!glue || !glue->loop)
         return 0;
     (void)uv_poll_stop(&glue->mailbox); /* before its descriptor is closed */
     rc = kp_loop_close(glue->loop);
@@ -220,6 +226,7 @@ static inline int64_t kp_uv_close(kp_uv *glue, void (*closed)(kp_uv *glue))
         (void)uv_poll_start(&glue->mailbox, UV_READABLE, kp__uv_mail);
         return rc;
     }
+    glue->loop = NULL;
     glue->closed = closed;
     uv_close((uv_handle_t *)&glue->mailbox, kp__uv_closed);
     uv_close((uv_handle_t *)&glue->upkeep, kp__uv_closed);

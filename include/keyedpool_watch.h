@@ -46,7 +46,7 @@ struct kp_watch {
 struct kp_watcher {
     /* Wait for READ, WRITE or both, within_ms at most (KP_OFF, or INT64_MAX as in kp_job.left_ms:
      * no end); with an fd of -1, and no events, for the time to be over. Never calls told itself.
-     * 0, or negative: it is not watched. */
+     * 0, or negative: nothing has changed (KP_EMISUSE: it is watched already). */
     int  (*start)(kp_watcher *watcher, kp_watch *watch, int fd, int events, int64_t within_ms);
     /* Stop waiting: told is not called. For a watch that has started, before its fd is closed. */
     void (*stop)(kp_watcher *watcher, kp_watch *watch);

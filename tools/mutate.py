@@ -53,8 +53,8 @@ MUTANT_FLAGS = ['-DKP_BUILD', '-O1', '-fsanitize=bounds', '-fsanitize-undefined-
 # verify.c only checks the core; it is not part of it. Base has tests of its own.
 NOT_MUTATED = {'src/core/verify.c'}
 TESTS = ('unit', 'kit', 'contract', 'regress', 'misuse', 'faults', 'fairness')
-# Tests of base, of adapters and glue (they need other libraries), and one that needs --wrap.
-NO_TESTS = ('base_', 'sqlite', 'apr', 'null_', 'flow_process')
+# Tests of base, of adapters and glue (they need other libraries), and those that need --wrap.
+NO_TESTS = ('base_', 'sqlite', 'apr', '_uv', 'null_', 'memory_', 'flow_process')
 
 # Tests of several files: the files, and the program's arguments.
 MODEL = ['agree', 'stage'] + [path.stem for pattern in ('play*.c', 'model*.c')

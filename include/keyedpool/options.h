@@ -63,9 +63,9 @@ typedef struct kp_driver {
                                                        KP_ECREATE (or with KP_EREFUSED, if it
                                                        returned that: then nothing is created for
                                                        this key until kp_retry_now); so does any
-                                                       positive number but KP_PENDING, which is 1,
-                                                       and *resource is not looked at then. If NULL,
-                                                       only resources from kp_add are lent */
+                                                       positive number but KP_PENDING, and *resource
+                                                       is not looked at then. If NULL, only
+                                                       resources from kp_add are lent */
     int  (*destroy)(kp_job *job, void *resource);   /* called once per resource; a failure is
                                                        counted, the resource is gone all the same.
                                                        Required with create */
@@ -90,7 +90,11 @@ typedef struct kp_driver {
                                                        limits.create_timeout_ms), its pool closes,
                                                        or its time is over (so it needs no timer of
                                                        its own); kp_job_done must still answer it,
-                                                       and may in here */
+                                                       and may in here. With kp_options.loop it is
+                                                       called on the loop's thread. Else on any: the
+                                                       function may still be running on another one,
+                                                       or kp_job_done; the job is valid until cancel
+                                                       returns, too */
     void  *ctx;
     void (*drop_ctx)(void *ctx);                    /* optional: the last call of a closed pool to
                                                        any of your callbacks, at the end of
@@ -475,7 +479,8 @@ KP_API void kp_job_done(kp_job *job, int status, void *resource);
  * or, to fail with a code that means more (KP_EREFUSED: do not try again; KP_EGONE: no peer):
  *     kp_job_fail(job, 0, "wrong password");
  *     return KP_EREFUSED;
- * A kp_why has one line: what ends a line, or controls a terminal, becomes a blank.
+ * A kp_why has one line: what ends a line, or controls a terminal, becomes a blank. What is too
+ * long for it ends with a whole character of UTF-8.
  * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text, NULL is none. Errors: always
  * KP_ECREATE, so that it can be returned; if it is not called, vendor_code is the driver function's
  * result. Order: before the job is answered. Since: 0.1 */

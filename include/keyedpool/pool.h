@@ -66,7 +66,8 @@ KP_API bool kp_is_pool(const void *maybe);
  * otherwise. The work is proportional to what is due (L8).
  * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, fd, destroy,
  * validate, cancel, revoke, on_event; never limits_for. Owns: nothing. Errors: none; -1 for a
- * closed pool, and for NULL, which is misuse (R4). Order: earliest due first. Since: 0.1 */
+ * closed pool of which nothing is out, and for NULL, which is misuse (R4). Order: earliest due
+ * first. Since: 0.1 */
 KP_API int64_t kp_keep(kp_pool *pool);
 
 /* ---- borrowing ------------------------------------------------------------------------------- */
@@ -171,7 +172,8 @@ KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
  * before the deadline. A key that has to wait for its turn to create holds up no other. Nothing of
  * other keys is evicted for it, nor for any minimum: where their idle ones fill a budget, it waits.
  * Failures are counted and go to on_event; ask->why has the last one: for a key whose circuit is
- * open KP_EBREAKER, at once, and retry_after_ms; KP_ETIMEDOUT tells the key and the limit.
+ * open KP_EBREAKER, at once, and retry_after_ms; for one that may not keep so many ready (max_idle,
+ * or a ttl of nothing) KP_ECONFIG, at once, and the field; KP_ETIMEDOUT names key and limit.
  * Threads: any thread; with an ask, not that of the pool's own loop. Blocks: only with an ask,
  * until its deadline and as the driver does.
  * Calls: limits_for, create, fd, destroy (of what may no longer be kept), on_event. Owns: keys are

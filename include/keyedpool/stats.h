@@ -100,7 +100,7 @@ KP_API size_t kp_explain(kp_pool *pool, kp_key key, char *buf, size_t size);
  * Since: 0.1 */
 KP_API size_t kp_key_text(kp_pool *pool, kp_key key, char *buf, size_t size);
 
-/* The time on the pool's clock, monotonic; 0 once the pool is closed.
+/* The time on the pool's clock, monotonic; 0 once the pool is closed and nothing of it is out.
  * Threads: any thread. Blocks: no. Calls: world.now_ns. Owns: nothing. Errors: none. Order: none.
  * Since: 0.1 */
 KP_API uint64_t kp_now_ns(kp_pool *pool);
@@ -108,7 +108,7 @@ KP_API uint64_t kp_now_ns(kp_pool *pool);
 /* A deadline on the pool's clock, for several calls to share (kp_ask.until). within_ms is as in
  * kp_ask; with any other negative number the deadline is over already.
  * Threads: any thread. Blocks: no. Calls: world.now_ns. Owns: nothing. Errors: none; {0} once the
- * pool is closed. Order: none. Since: 0.1 */
+ * pool is closed and nothing of it is out. Order: none. Since: 0.1 */
 KP_API kp_deadline kp_deadline_in(kp_pool *pool, int64_t within_ms);
 
 /* Where misuse is reported if there is no on_event for it (a garbage lease does not even tell its

@@ -98,7 +98,8 @@ enum {
 #define X(name, number, sentence, retry) name = number,
     KP_ERROR_MAP(X)
 #undef X
-    KP_PENDING = 1                      /* a driver function's "I will call kp_job_done" */
+    KP_PENDING = 2147483601             /* a driver function's "I will call kp_job_done". As odd as
+                                           KP_NONE: a driver may hand on a library's 1, or true */
 };
 
 typedef struct kp_error {

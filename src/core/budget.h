@@ -31,7 +31,7 @@ struct kp__budget {
     enum kp__limit limit; /* the option that sets it */
     int64_t cap, used; /* core->lent.used includes what open lanes reserve (core/lane.h) */
     int64_t peak;      /* after cap was lowered, `used` may still be up to this; it only falls */
-    int64_t closing;   /* of a group: how many of `used` are being destroyed */
+    int64_t closing;   /* of a group: how many of `used` are being destroyed, and not promised */
     struct kp__heap starved;   /* subpools, by kp__rank */
     struct kp__heap evictable; /* subpools with an idle slot to spare, least recently used first */
     enum kp__place place;
@@ -45,8 +45,7 @@ struct kp__budget {
 };
 
 /* A live budget shared by the keys that name the same group, from the first to the last of them;
- * then it is spare, for the next group, unless it still counts what the last one was promised: then
- * it stays until it is named again. Or a pair of groups: its budget has no limit, and only
+ * then it is spare, for the next group. Or a pair of groups: its budget has no limit, and only
  * files those keys in both groups that have an idle slot to spare. */
 struct kp__group {
     struct kp__map_node node;
@@ -74,7 +73,6 @@ struct kp__contest {
                                that had come then (budget.c, came) */
     struct kp__share share;
     struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
-    int64_t uncounted[2]; /* how many victims cede in group[i]: live, but not counted there */
     struct kp__heap_node evict[KP__FILED]; /* by place */
     uint64_t evict_rank;
     uint32_t promised; /* permits of this key whose victims are not destroyed yet; not live */
@@ -83,6 +81,12 @@ struct kp__contest {
 
 void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t cap,
                      enum kp__place place);
+
+/* Has it no permit left? */
+static inline bool kp__budget_is_full(const struct kp__budget *budget)
+{
+    return budget->used >= budget->cap;
+}
 
 /* May this subpool take a permit now (kp__budget_may_take, core.h) of each budget that a new
  * resource counts in: the pool's, and those of its groups? */

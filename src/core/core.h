@@ -85,6 +85,7 @@ struct kp__core {
     uint64_t contended;   /* ... since when there has been one, ... */
     uint64_t contention;  /* ... and for how long there was one before that, in all */
     struct kp__usual usual[KP__MEASURES];
+    struct kp__list promises; /* victims for whose places permits are promised (permit.h) */
     struct kp__list held_up; /* keys whose background waits for budget.max_creating, in turn */
     struct kp__list drains; /* keys with a slot that is left to drain (decide.c) ... */
     uint32_t draining;      /* ... and how many they are */
@@ -150,7 +151,7 @@ static inline void kp__rank_anew(struct kp__core *core, struct kp__subpool *sub)
 static inline bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget,
                                        struct kp__subpool *sub)
 {
-    return budget->used < budget->cap &&
+    return !kp__budget_is_full(budget) &&
            (core->starved == 0 || !kp__budget_outranked(core, budget, sub));
 }
 

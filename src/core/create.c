@@ -102,11 +102,9 @@ void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
 static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
                          const struct kp__request *request, uint64_t now)
 {
-    uint32_t seat = kp__seat_take(core, slot, now);
+    uint32_t seat = kp__seat_take(core, slot, request, now);
 
     slot->due_to_key = false;
-    kp__seat_at(slot, seat)->tag = request->tag;
-    kp__seat_at(slot, seat)->site = kp__site_of(request);
     kp__probe_pass(&kp__errand_of(slot)->probe, &kp__seat_at(slot, seat)->probe);
     return seat;
 }
@@ -171,9 +169,7 @@ enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
         return change;
     }
     if (request) {
-        kp__grant(request, KP__GRANT_SLOT, slot);
-        request->grant.seat = (uint16_t)lend_new(core, slot, request, now);
-        request->holds_lent = false; /* the lease has it now */
+        kp__grant_slot(request, slot, lend_new(core, slot, request, now));
         kp__settle(core, sub, now, todo);
     } else {
         created_late(core, slot, now, todo);

@@ -89,7 +89,7 @@ static enum verdict want_lent(struct look *l)
     if (l->request->holds_lent) return GO_ON;
     if ((int64_t)l->sub->lent_permits >= l->sub->rules->max_lent)
         return lacks(l, KP__BY_MAX_LENT, NULL, KP__NEVER);
-    if (l->core->lent.used >= l->core->lent.cap) kp__lanes_yield_lent(l->core);
+    if (kp__budget_is_full(&l->core->lent)) kp__lanes_yield_lent(l->core);
     if (!kp__budget_may_take(l->core, &l->core->lent, l->sub))
         return lacks_permit(l, &l->core->lent);
     return GO_ON;
@@ -206,17 +206,13 @@ static enum verdict take(struct look *l, struct kp__slot *slot)
     uint64_t idle_ns = idle ? l->now - kp__proven_at(l->core, slot) : 0;
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
     if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);
-    l->request->holds_lent = false; /* the lease has it now */
     bool probes = probes_by_use(l);
-    uint32_t seat = kp__seat_take(l->core, slot, l->now);
+    uint32_t seat = kp__seat_take(l->core, slot, l->request, l->now);
     struct kp__seat *s = kp__seat_at(slot, seat);
-    s->tag = l->request->tag;
-    s->site = kp__site_of(l->request);
     s->hit = !made_for_it;
-    /* nobody shares it before it is known to be good (flow/get.c, check) */
+    /* nobody shares it before it is known to be good (flow/check.c) */
     if (idle && s->hit && kp__is_stale(l->core, l->sub, idle_ns)) kp__close_seats(slot);
-    kp__grant(l->request, KP__GRANT_SLOT, slot);
-    l->request->grant.seat = (uint16_t)seat;
+    kp__grant_slot(l->request, slot, seat);
     l->request->grant.was_idle = idle_ns > 0;
     if (probes) {
         s->probe = true;
@@ -339,7 +335,7 @@ static struct kp__slot *waived(const struct look *l, const bool full[KP__FILED])
 
     if (!kp__may_stay(l->core, l->sub)) return NULL;
     for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
-        struct kp__slot *slot = KP__OF(n, struct kp__errand, waived)->slot;
+        struct kp__slot *slot = KP__OF(n, struct kp__errand, victims)->slot;
         bool fits = true;
         for (int i = 0; i < 2; i++)
             if (full[KP__GROUP_0 + i] &&

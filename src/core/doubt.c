@@ -2,7 +2,7 @@
  *
  * Doubt: when the peer of one resource is gone (KP_EGONE), others of its key may be dead, too. Each
  * of them is in doubt until it was validated or used well, and while any is, the key is suspect. A
- * resource in doubt is lent only after it was validated (flow/get.c), no matter how long it was
+ * resource in doubt is lent only after it was validated (flow/check.c), no matter how long it was
  * idle, and the keeper tests those that are idle. When a second one is gone, those still in doubt
  * are closed. And tests: the keeper has idle resources validated (flow/doubt.c).
  */

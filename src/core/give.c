@@ -145,16 +145,16 @@ void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat
     end_lease(core, slot, seat, true, KP_CAUSE_SURPLUS, false, now, todo);
 }
 
-void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,
+void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp_cause bad,
                  uint64_t now, struct kp__todo *todo)
 {
     struct kp__request *sponsor = slot->errand->sponsor;
     struct kp__subpool *sub = slot->sub;
 
-    if (!sponsor || !good || slot->errand->doomed) {
+    if (!sponsor || bad || slot->errand->doomed) {
         (void)kp__sponsor_release(core, slot);
         slot->lends--; /* nobody had it */
-        kp__give(core, slot, seat, good, KP_CAUSE_INVALID, now, todo);
+        kp__give(core, slot, seat, !bad, bad, now, todo);
         kp__settle(core, sub, now, todo); /* its sponsor may take something else now */
         if (sponsor) kp__send_away(core, sponsor, todo);
         return;
@@ -186,8 +186,7 @@ static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_
         if (slot->errand->owes_lent) kp__lent_refund(core, sub);
         kp__slot_put(core, slot);
     }
-    if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
-    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
+    kp__make_up_for(core, sub, now);
     if (kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 
@@ -213,36 +212,34 @@ void kp__gone_many(struct kp__core *core, struct kp__slot *const *slots, uint32_
 }
 
 /* The end of a victim brings its heir, `sub`, closer to a permit. Returns the other victim that has
- * to go, too; NULL: there is none, and the permit is taken. `left`: permit.h. */
+ * to go, too; NULL: there is none, and the permit is taken. */
 static struct kp__slot *bequeath(struct kp__core *core, struct kp__subpool *sub,
-                                 struct kp__slot *victim, uint64_t now, struct kp__group *left[2])
+                                 struct kp__slot *victim, uint64_t now)
 {
     struct kp__slot *next = victim->errand->victim.next;
 
     kp__note_time(core, now);
-    if (next) kp__promise_pass(core, sub, victim, left);
-    else kp__promise_end(core, sub, victim, left);
+    if (next) kp__promise_pass(core, victim);
+    else kp__promise_end(core, victim);
     vacate(core, &victim, 1, now);
     if (!next) kp__permit_take(core, sub);
     return next;
 }
 
 static void settle_both(struct kp__core *core, struct kp__subpool *sub, struct kp__subpool *loser,
-                        struct kp__group *const left[2], uint64_t now, struct kp__todo *todo)
+                        uint64_t now, struct kp__todo *todo)
 {
     kp__settle(core, sub, now, todo); /* with one more live, it may have an idle one to spare */
     kp__settle(core, loser, now, todo); /* its groups, or its own limit, may have room now */
-    kp__settle_left(core, left, now, todo);
 }
 
 void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
                      uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *loser = victim->sub;
-    struct kp__group *left[2];
 
-    (void)bequeath(core, sub, victim, now, left); /* the caller knows what is next */
-    settle_both(core, sub, loser, left, now, todo);
+    (void)bequeath(core, sub, victim, now); /* the caller knows what is next */
+    settle_both(core, sub, loser, now, todo);
 }
 
 void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64_t now,
@@ -250,16 +247,15 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
 {
     struct kp__subpool *loser = victim->sub, *sub = victim->errand->victim.heir;
     struct kp__request *sponsor = victim->errand->sponsor;
-    struct kp__group *left[2];
     bool probe = false;
 
     if (!sponsor) { /* it was waived */
-        kp__list_remove(&kp__errand_of(victim)->waived);
+        kp__list_remove(&kp__errand_of(victim)->victims);
         kp__gone(core, victim, now, todo);
         return;
     }
     kp__probe_pass(&kp__errand_of(victim)->probe, &probe);
-    struct kp__slot *next = bequeath(core, sub, victim, now, left);
+    struct kp__slot *next = bequeath(core, sub, victim, now);
     sponsor->slot = next;
     if (next) {
         kp__errand(core, next)->victim.heir = sub;
@@ -271,7 +267,7 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
         if (kp__waits(sponsor)) kp__answer_permit(core, sponsor, todo);
         sponsor->grant.probe |= probe;
     }
-    settle_both(core, sub, loser, left, now, todo);
+    settle_both(core, sub, loser, now, todo);
 }
 
 /* ---- marks ----------------------------------------------------------------------------------- */

@@ -20,9 +20,9 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
 void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now,
                      struct kp__todo *todo);
 
-/* A check that nobody stood by has ended. If the resource is good and the sponsor still waits, the
- * sponsor gets the lease; else the lease ends. */
-void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,
+/* A check that nobody stood by has ended. If the resource is good (KP_CAUSE_NONE) and the sponsor
+ * still waits, the sponsor gets the lease; else the lease ends, and if it is bad, the resource. */
+void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp_cause bad,
                  uint64_t now, struct kp__todo *todo);
 
 /* It will not be lent again, whatever a reset or a check says of it. */

@@ -9,7 +9,6 @@
 #include "core/calendar.h"
 #include "core/guide.h"
 #include "core/lane.h"
-#include "core/serve.h"
 
 struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 
@@ -181,80 +180,6 @@ void kp__cell_drop(struct kp__core *core, struct kp__slot *slot)
     slot->cell = 0;
 }
 
-/* ---- may it open? ---------------------------------------------------------------------------- */
-
-/* Can hits without the lock keep all rules of this key, whatever they lend and give back? */
-static bool rules_allow(const struct kp__core *core, const struct kp__subpool *sub)
-{
-    const struct kp__rules *r = sub->rules;
-    uint32_t checks = r->idle_check | r->excess_check | (core->validates ? r->validate_on : 0);
-    int64_t live = kp__sub_live(sub);
-
-    return r->sharing == 1 && r->min_idle == 0 && r->utilization_pct == 100 && r->idle_lifo &&
-           r->reuse && r->max_uses == KP__UNBOUND && !(checks & KP_CHECK_RETURN) &&
-           live <= r->max_lent && live <= r->max_idle && live <= r->max_live &&
-           (!core->resets || core->asks);
-}
-
-/* Nobody wants anything, except to wait for the end of a turn, and nothing is under way. */
-static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
-{
-    return sub->count[KP__IDLE] > 0 && core->phase == KP__OPEN && core->starved == 0 &&
-           sub->rules && (sub->waiting == 0 || kp__may_be_passed(sub, now)) &&
-           kp__sub_live(sub) <= KP__LANE_MOST &&
-           sub->interest == sub->waiting && sub->contest->promised == 0 &&
-           sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0 &&
-           !sub->rare->health.tripped && !sub->leaving && !sub->refill &&
-           sub->rare->doubts == 0 && sub->rare->renewal.ageing == 0;
-}
-
-/* A term is at most 1 / TERMS of a time to live: a resource that was used while the lane was open
- * counts as idle since the lane opened, so it may expire too early, but only by that much. */
-enum { TERMS = 64, LEAST_SLACK = 100000000 /* 100 ms */ };
-
-/* A little before `at`, when a time to live of this length is over: the thread that shuts the lane
- * may have to wait for a processor, and until then the lane must not lend what is past its time. */
-static uint64_t ahead_of(uint64_t at, uint64_t ttl)
-{
-    uint64_t slack = ttl / TERMS > LEAST_SLACK ? ttl / TERMS : LEAST_SLACK;
-
-    return at == KP__NEVER ? KP__NEVER : at > slack ? at - slack : 0;
-}
-
-/* When the lane must be shut, so that nothing on it outlives its time. */
-static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpool *sub,
-                            uint64_t now)
-{
-    const struct kp__rules *r = sub->rules;
-    bool doubts = core->validates && (r->validate_on & KP_CHECK_GET);
-    uint64_t until = kp__later(now, core->leak_after), ttl = KP__NEVER;
-
-    if (core->clocked && core->least_term == 0) return now + 1; /* for tests: exact ages */
-    if (r->idle_check) ttl = kp__sooner(ttl, r->idle_ttl);
-    if (r->excess_check) ttl = kp__sooner(ttl, r->excess_ttl);
-    if (ttl != KP__NEVER) until = kp__sooner(until, kp__later(now, ttl / TERMS));
-    if (r->revoke_after != KP__NEVER)
-        until = kp__sooner(until, kp__later(now, r->revoke_after / TERMS));
-    if (r->age_check) ttl = kp__sooner(ttl, r->max_age);
-    if (doubts) until = kp__sooner(until, kp__later(now, r->validate_after / TERMS));
-    if (core->validates && r->validate_every != KP__NEVER)
-        until = kp__sooner(until, kp__later(now, r->validate_every / TERMS));
-    for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        const struct kp__list *list = KP__SLOTS(sub, state), *node;
-        for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
-            const struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-            if (r->age_check) until = kp__sooner(until, ahead_of(slot->age_end, r->max_age));
-            if (state != KP__IDLE) continue;
-            until = kp__sooner(until,
-                           ahead_of(kp__expires_at(slot, KP_CHECK_GET | KP_CHECK_KEEPER), ttl));
-            if (doubts)
-                until = kp__sooner(until, ahead_of(kp__later(slot->since, r->validate_after),
-                                               r->validate_after));
-        }
-    }
-    return until;
-}
-
 /* ---- open ------------------------------------------------------------------------------------ */
 
 /* May a lease of this slot end by a swing alone? Not if the lease and the lane differ in KP__TURN.
@@ -365,12 +290,12 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     uint64_t until;
 
-    if (sub->open || !core->lanes || !is_calm(core, sub, now) || !rules_allow(core, sub)) return;
+    if (sub->open || !core->lanes || !kp__lane_may_open(core, sub, now)) return;
     if (sub->shut_for > 0) {
         sub->shut_for--;
         return;
     }
-    until = end_of_term(core, sub, now);
+    until = kp__term_end(core, sub, now);
     if (until != KP__NEVER && until <= kp__later(now, core->least_term)) return;
     if (kp__lane_most(core, sub, KP__IDLE) <= 0 || !kp__lane_make(core, sub) ||
         (sub->term->cells = name_cells(core, sub)) == 0)
@@ -452,27 +377,6 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     }
 }
 
-/* Did it pay to open the lane? For SLOTS_PER_HIT slots that costs less than one hit saves; and next
- * to nothing, compared with the time, if the lane was open for NS_PER_SLOT for each slot. */
-static bool has_paid(const struct kp__term *term, uint64_t now)
-{
-    enum { SLOTS_PER_HIT = 16, NS_PER_SLOT = 50000 };
-    uint64_t lasted = term->opened ? now - term->opened : 0; /* 0: opened without a clock */
-
-    return term->served > term->cells / SLOTS_PER_HIT || lasted / NS_PER_SLOT > term->cells;
-}
-
-/* For how many releases it stays shut: the more, the more often in a row opening did not pay. */
-static uint16_t pause_after(const struct kp__core *core, struct kp__term *term, uint64_t now)
-{
-    enum { LEAST = 4, MOST = 1024 };
-
-    if (core->least_term == 0) return 0; /* for tests: whenever it may */
-    if (has_paid(term, now)) term->penalty = 0;
-    else if (term->penalty < MOST) term->penalty = (uint16_t)(2 * term->penalty + LEAST);
-    return (uint16_t)(term->penalty + term->cells / LEAST);
-}
-
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     struct kp__term *term = sub->term;
@@ -495,6 +399,6 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
         }
     }
     if (term->served > 0 && sub->used_at < now) sub->used_at = now;
-    sub->shut_for = pause_after(core, term, now);
+    sub->shut_for = kp__term_pause(core, term, now);
     kp__evictable_update(core, sub);
 }

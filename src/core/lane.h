@@ -19,7 +19,8 @@
  * (kp__lane_open). A thread that has the lock and is about to look at the books shuts the lane
  * first (kp__lane_shut): it sets one word after the other to SHUT and enters in the books what each
  * of them said. So every decision is taken on books that are true. lane.c opens and shuts a lane,
- * lanes.c has all open lanes of a pool, guide.h leads from a key to its lane.
+ * term.c says when and for how long, lanes.c has all open lanes of a pool, guide.h leads from a key
+ * to its lane.
  *
  * WHY NOTHING IS LOST. Every word is its own gate: gets, releases and shutting all change it by one
  * atomic operation. The shutting of a word sees each swing that came before it, and enters it in
@@ -56,6 +57,8 @@
 #include "base/lines.h"
 #include "base/mix.h"
 #include "core/slot.h"
+
+struct kp__term;
 
 /* What the lowest bits of a word say. */
 enum {
@@ -222,6 +225,13 @@ void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub);
  * without the lock. It is open for one *term* at most, then it is shut (flow/keeper.c): so that
  * nothing on it outlives its time, and what is lent for too long is found. */
 void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
+/* May it open now? Then kp__term_end says when it must be shut, so that nothing on it outlives its
+ * time; and when it was shut, kp__term_pause says for how many releases it stays so: the more, the
+ * more often in a row opening did not pay. In term.c. */
+bool kp__lane_may_open(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now);
+uint64_t kp__term_end(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now);
+uint16_t kp__term_pause(const struct kp__core *core, struct kp__term *term, uint64_t now);
 
 /* Of an open lane: enter its key into the guide once more. A guide loses keys when it grows, and
  * where a bucket is full. */

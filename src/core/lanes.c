@@ -131,7 +131,7 @@ static bool shut_one(struct kp__core *core)
 
 void kp__lanes_yield_lent(struct kp__core *core)
 {
-    while (core->lent.used >= core->lent.cap && shut_one(core)) continue;
+    while (kp__budget_is_full(&core->lent) && shut_one(core)) continue;
 }
 
 bool kp__lanes_yield_idle(struct kp__core *core, uint32_t more)

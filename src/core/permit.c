@@ -8,6 +8,7 @@
 #include "core/calendar.h"
 #include "core/circuit.h"
 #include "core/permit.h"
+#include "core/renew.h"
 #include "core/serve.h"
 #include "core/todo.h"
 
@@ -57,27 +58,65 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
     slot->sub = sub;
 }
 
-/* The victim counts in its group i as others do (1); or no longer (-1), because its heir holds a
- * permit there already. */
-static void count_in_group(struct kp__core *core, struct kp__slot *victim, int i, int one)
+/* A promise counts in each group of its heir, as a permit does. But where one of its victims is in
+ * the group, that one's place does for it: it stays taken until the heir has it. */
+static void count_promise(struct kp__slot *victim, int one)
 {
-    struct kp__budget *budget = kp__group_budget(victim->sub, i);
+    const struct kp__subpool *heir = victim->errand->victim.promised;
 
-    kp__errand_of(victim)->victim.cedes[i] = one < 0;
-    kp__contest(core, victim->sub)->uncounted[i] -= one;
-    if (!budget) return; /* its key has left the group meanwhile */
-    budget->used += one;
-    budget->closing += one;
+    for (int i = 0; i < 2; i++) {
+        struct kp__budget *budget = kp__group_budget(heir, i);
+        const struct kp__slot *v = victim;
+        while (budget && v && kp__group_budget(v->sub, i) != budget) v = v->errand->victim.next;
+        if (budget && v) budget->closing -= one;
+        else if (budget) budget->used += one;
+    }
 }
 
-static void cede(struct kp__core *core, struct kp__slot *victim, struct kp__group *const heirs[2])
+static bool concerns(const struct kp__slot *victim, const struct kp__subpool *sub)
+{
+    if (victim->errand->victim.promised == sub) return true;
+    while (victim && victim->sub != sub) victim = victim->errand->victim.next;
+    return victim != NULL;
+}
+
+void kp__promises_count(struct kp__core *core, const struct kp__subpool *sub, int one)
+{
+    const struct kp__list *list = &core->promises;
+
+    for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
+        struct kp__slot *victim = KP__OF(n, struct kp__errand, victims)->slot;
+        if (concerns(victim, sub)) count_promise(victim, one);
+    }
+}
+
+static void begin_promise(struct kp__core *core, struct kp__slot *victim, struct kp__subpool *heir)
+{
+    struct kp__errand *errand = kp__errand_of(victim);
+
+    errand->victim.promised = heir;
+    kp__list_init(&errand->victims);
+    kp__list_push_back(&core->promises, &errand->victims);
+    count_promise(victim, 1);
+}
+
+/* Returns the heir. */
+static struct kp__subpool *end_promise(struct kp__slot *victim)
+{
+    struct kp__errand *errand = kp__errand_of(victim);
+    struct kp__subpool *heir = errand->victim.promised;
+
+    count_promise(victim, -1);
+    kp__list_remove(&errand->victims);
+    errand->victim.promised = NULL;
+    return heir;
+}
+
+static void cede(struct kp__core *core, struct kp__slot *victim)
 {
     kp__account(core, victim->sub);
     kp__contest(core, victim->sub)->ceded++;
     kp__errand(core, victim);
-    for (int i = 0; i < 2; i++)
-        if (heirs[i] && victim->sub->contest->group[i] == heirs[i])
-            count_in_group(core, victim, i, -1);
     recount(core, victim->sub);
 }
 
@@ -86,66 +125,40 @@ static void cede_end(struct kp__core *core, struct kp__slot *victim)
     kp__account(core, victim->sub);
     KP__DCHECK(victim->sub->contest->ceded > 0);
     kp__contest(core, victim->sub)->ceded--;
-    for (int i = 0; i < 2; i++)
-        if (victim->errand->victim.cedes[i]) count_in_group(core, victim, i, 1);
     recount(core, victim->sub);
 }
 
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
-    struct kp__victim *part = &kp__errand(core, victim)->victim;
+    struct kp__errand *errand = kp__errand(core, victim);
 
-    if (part->heir) kp__list_remove(&kp__errand_of(victim)->waived);
+    if (errand->victim.heir) kp__list_remove(&errand->victims); /* it was waived */
     kp__about_to_be_served(core, sub, KP__IN_USE);
     kp__contest(core, sub)->promised++;
     core->promised++;
     core->creating.used++;
-    for (int i = 0; i < 2; i++) {
-        part->heirs[i] = sub->contest->group[i];
-        if (part->heirs[i]) part->heirs[i]->budget.used++;
-    }
-    for (struct kp__slot *v = victim; v; v = v->errand->victim.next) cede(core, v, part->heirs);
+    for (struct kp__slot *v = victim; v; v = v->errand->victim.next) cede(core, v);
+    begin_promise(core, victim, sub);
 }
 
-void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
-                      struct kp__group *left[2])
+void kp__promise_pass(struct kp__core *core, struct kp__slot *victim)
 {
-    struct kp__slot *next = victim->errand->victim.next;
+    struct kp__subpool *heir = end_promise(victim);
 
-    for (int i = 0; i < 2; i++) {
-        struct kp__group *heir = victim->errand->victim.heirs[i];
-        bool stays = heir == sub->contest->group[i]; /* else its place there is free */
-        if (!stays) heir->budget.used--; /* not NULL: two victims are for two groups (decide.c) */
-        if (!stays && next->errand->victim.cedes[i]) count_in_group(core, next, i, 1);
-        kp__errand_of(next)->victim.heirs[i] = stays ? heir : NULL;
-        left[i] = stays ? NULL : heir;
-    }
     cede_end(core, victim);
+    begin_promise(core, victim->errand->victim.next, heir);
 }
 
-void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
-                     struct kp__group *left[2])
+void kp__promise_end(struct kp__core *core, struct kp__slot *victim)
 {
-    struct kp__group **heirs = kp__errand_of(victim)->victim.heirs;
+    struct kp__subpool *sub = end_promise(victim);
 
     KP__DCHECK(sub->contest->promised > 0);
     kp__account(core, sub);
     kp__contest(core, sub)->promised--;
     core->promised--;
     core->creating.used--;
-    for (int i = 0; i < 2; i++) {
-        if (heirs[i]) heirs[i]->budget.used--;
-        left[i] = heirs[i] != sub->contest->group[i] ? heirs[i] : NULL;
-        heirs[i] = NULL;
-    }
     for (; victim; victim = victim->errand->victim.next) cede_end(core, victim);
-}
-
-void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uint64_t now,
-                     struct kp__todo *todo)
-{
-    for (int i = 0; i < 2; i++)
-        if (left[i]) kp__settle_budget(core, &left[i]->budget, now, todo);
 }
 
 static void waive_one(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
@@ -157,25 +170,23 @@ static void waive_one(struct kp__core *core, struct kp__subpool *sub, struct kp_
     errand->victim.heir = sub;
     errand->victim.next = NULL;
     errand->sponsor = NULL;
-    kp__list_init(&errand->waived);
-    kp__list_push_back(&kp__rare(core, sub)->waived, &errand->waived);
+    kp__list_init(&errand->victims);
+    kp__list_push_back(&kp__rare(core, sub)->waived, &errand->victims);
 }
 
 void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
                uint64_t now, struct kp__todo *todo)
 {
-    struct kp__group *left[2];
     struct kp__slot *next;
 
     kp__probe_end(core, sub, &kp__errand_of(victim)->probe);
-    kp__promise_end(core, sub, victim, left);
+    kp__promise_end(core, victim);
     kp__token_back(&core->rate);
     for (; victim; victim = next) {
         next = victim->errand->victim.next;
         waive_one(core, sub, victim, todo);
     }
     kp__let_on(core, now);
-    kp__settle_left(core, left, now, todo);
 }
 
 /* ---- the background -------------------------------------------------------------------------- */
@@ -233,6 +244,12 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     kp__file_sub(core, sub, now);
 }
 
+void kp__make_up_for(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
+    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
+}
+
 uint64_t kp__rests_until(const struct kp__subpool *sub)
 {
     const struct kp__health *h = &sub->rare->health;
@@ -267,6 +284,7 @@ static bool take_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t
     if (!kp__may_create(core, sub, now)) return false;
     kp__token_take(&core->rate, now);
     kp__permit_take(core, sub);
+    kp__hold_up_end(core, sub);
     return true;
 }
 
@@ -295,11 +313,6 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
     return true;
 }
 
-static bool is_full(const struct kp__budget *budget)
-{
-    return budget->used >= budget->cap;
-}
-
 /* The order is that of kp__refill_permit and kp__may_create. */
 enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
 {
@@ -313,26 +326,38 @@ enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool 
         return sub->rules->max_idle > 0 ? KP__NOT_BOUND : KP__BY_MAX_IDLE;
     if (creators_wait(sub)) return KP__BY_WAIT_ORDER;
     if (now < kp__rests_until(sub)) return KP__BY_RETRY;
-    if (is_full(&core->creating)) return KP__BY_POOL_CREATING;
+    if (kp__budget_is_full(&core->creating)) return KP__BY_POOL_CREATING;
     for (int i = 0; i < 2; i++)
-        if (kp__group_budget(sub, i) && is_full(kp__group_budget(sub, i))) return KP__BY_GROUP;
-    if (is_full(&core->live)) return KP__BY_POOL_LIVE;
+        if (kp__group_budget(sub, i) && kp__budget_is_full(kp__group_budget(sub, i)))
+            return KP__BY_GROUP;
+    if (kp__budget_is_full(&core->live)) return KP__BY_POOL_LIVE;
     return kp__token_lacks(&core->rate, now) ? KP__BY_CREATE_RATE : KP__BY_WAIT_ORDER;
 }
 
 void kp__hold_up(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (!is_full(&core->creating)) return;
+    if (!kp__budget_is_full(&core->creating)) return;
     struct kp__contest *contest = kp__contest(core, sub);
     if (!kp__list_linked(&contest->held_up))
         kp__list_push_back(&core->held_up, &contest->held_up);
+}
+
+void kp__hold_up_end(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (sub->contest != &kp__no_contest) kp__list_remove(&kp__contest(core, sub)->held_up);
 }
 
 void kp__let_on(struct kp__core *core, uint64_t now)
 {
     struct kp__list *first = kp__list_first(&core->held_up);
 
-    if (!first || is_full(&core->creating)) return;
-    kp__list_remove(first);
+    if (!first || kp__budget_is_full(&core->creating)) return;
     kp__file_sub(core, KP__OF(first, struct kp__contest, held_up)->sub, now);
+}
+
+void kp__let_next_on(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    if (kp__budget_is_full(&core->creating)) return;
+    kp__hold_up_end(core, sub);
+    kp__let_on(core, now);
 }

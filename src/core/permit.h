@@ -57,21 +57,20 @@ void kp__lent_drop(struct kp__core *core, struct kp__request *request);
 
 /* Promise a permit whose room comes from a victim that is yet to be destroyed. What it needs of
  * budget.max_creating and of the heir's groups is taken at once; the room in budget.max_live is the
- * victim's until its end, and where both are in a group, the victim counts there no longer. */
+ * victim's until its end, and so is that in a group that both are in. */
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
 
 /* The victim is gone, or its place is no longer needed. The caller then takes the permit, or
- * settles; and it settles `left` (kp__settle_left): groups that the key has left meanwhile, in
- * which room was held for it. */
-void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
-                     struct kp__group *left[2]);
+ * settles. */
+void kp__promise_end(struct kp__core *core, struct kp__slot *victim);
 
 /* The first of two victims is gone: what its end freed stays taken, and the other is to free the
- * rest. `left` as above. */
-void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
-                      struct kp__group *left[2]);
-void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uint64_t now,
-                     struct kp__todo *todo);
+ * rest. */
+void kp__promise_pass(struct kp__core *core, struct kp__slot *victim);
+
+/* The key is about to leave its groups (-1), or has joined others (1): count there what is promised
+ * to it, and what is promised to others with its victims. */
+void kp__promises_count(struct kp__core *core, const struct kp__subpool *sub, int one);
 
 /* The request that was to have the permit goes without it, so the promise ends. The victim goes all
  * the same, and until it is gone it is *waived*: a request of its heir that would evict takes it
@@ -92,6 +91,10 @@ int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, 
 /* Have the keeper make them, if any are missing. */
 void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
+/* Something of the key is gone: have the keeper make up for it, if the rules say so (refill), and
+ * go on with what is to be made or replaced. */
+void kp__make_up_for(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
 /* Take a permit to make one of them (refill, warm-up). False: none is to be made now. */
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
 
@@ -102,8 +105,12 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
 enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool *sub, uint64_t now);
 
 /* None is to be made now. If that is for budget.max_creating, the key stands behind the others that
- * this *holds up*: each creation that is over lets the first of them on, which then looks again. */
+ * this *holds up*, until it has a permit, or is dropped: each creation that is over lets the first
+ * of them on, which then looks again. If there is still room after that, it wants nothing more or
+ * has to wait for something else, and lets the next one on. */
 void kp__hold_up(struct kp__core *core, struct kp__subpool *sub);
+void kp__hold_up_end(struct kp__core *core, struct kp__subpool *sub);
 void kp__let_on(struct kp__core *core, uint64_t now);
+void kp__let_next_on(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 #endif

@@ -156,17 +156,26 @@ void kp__retire(struct kp__core *core, struct kp__slot *slot, uint64_t at, uint6
     kp__file_age(core, slot);
 }
 
+/* What the key has in the making is of an earlier epoch, and is to go by `by`. One that makes
+ * nothing needs no such note, nor the room for it. */
+static void retire_unmade(struct kp__core *core, struct kp__subpool *sub, uint64_t by,
+                          uint64_t now)
+{
+    if (sub->count[KP__CREATING] == sub->rare->tests) return;
+    struct kp__renewal *n = &kp__rare(core, sub)->renewal;
+    if (by < n->retire_by || n->retire_by <= now) n->retire_by = by;
+    n->epoch = core->epoch;
+}
+
 int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t by, uint64_t now,
                        struct kp__todo *todo)
 {
-    struct kp__renewal *n = &kp__rare(core, sub)->renewal;
     uint64_t all = (uint64_t)sub->count[KP__IDLE] + sub->count[KP__LENT] + sub->rare->tests;
     uint64_t many = 0;
     uint64_t step = all > 0 && by != KP__NEVER ? (by - now) / all : 0;
 
     kp__note_time(core, now);
-    if (by < n->retire_by || n->retire_by <= now) n->retire_by = by;
-    n->epoch = core->epoch;
+    retire_unmade(core, sub, by, now);
     core->clocked = true; /* gets and releases must know when their ends have come */
     for (int i = 0; i < KP__HOLDINGS; i++) {
         const struct kp__list *list = kp__holding(sub, i), *node;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * How a request gets into a queue and out of it, and how its owner is told: a parked thread by
- * waking it, an event loop by a letter. decide.c, create.c and give.c have the answers. Also
- * to-dos: what a decision leaves to be done without the lock.
+ * waking it, an event loop by a letter. decide.c, create.c and give.c have the answers.
  */
 #include <stdio.h>
 
@@ -46,7 +45,8 @@ void kp__request_init(struct kp__request *request, bool of_loop, const void *sit
     request->why = why;
 }
 
-enum kp__queue kp__queue_for(const struct kp__request *request)
+/* The queue that fits what it asks for and what is under way for it. */
+static enum kp__queue queue_for(const struct kp__request *request)
 {
     const struct kp__slot *making = request->slot;
 
@@ -58,7 +58,7 @@ enum kp__queue kp__queue_for(const struct kp__request *request)
 
 void kp__enqueue(struct kp__core *core, struct kp__request *request)
 {
-    request->queue = kp__queue_for(request);
+    request->queue = queue_for(request);
     /* relaxed: under the lock; the owner parks on it afterwards */
     if (!request->of_loop)
         atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
@@ -103,12 +103,20 @@ struct kp__request *kp__sponsor_release(struct kp__core *core, struct kp__slot *
     kp__errand_of(slot)->sponsor = NULL;
     sponsor->slot = NULL;
     kp__queue_remove(core, sponsor);
-    sponsor->queue = kp__queue_for(sponsor);
+    sponsor->queue = queue_for(sponsor);
     kp__queue_insert(core, sponsor);
     return sponsor;
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */
+
+/* The victim whose place it waits for, or NULL. */
+static struct kp__slot *awaited(const struct kp__request *request)
+{
+    struct kp__slot *slot = kp__under_way(request);
+
+    return slot && slot->state == KP__CLOSING ? slot : NULL;
+}
 
 void kp__send_away(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
 {
@@ -129,9 +137,7 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
 void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
                      uint32_t seat, struct kp__todo *todo)
 {
-    request->holds_lent = false; /* the lease has it now */
-    kp__grant(request, KP__GRANT_SLOT, slot);
-    request->grant.seat = (uint16_t)seat;
+    kp__grant_slot(request, slot, seat);
     kp__answer(core, request, todo);
 }
 
@@ -145,7 +151,7 @@ bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t n
                   struct kp__todo *todo)
 {
     if (!kp__waits(request)) return false;
-    struct kp__slot *victim = kp__awaited(request);
+    struct kp__slot *victim = awaited(request);
     kp__note_time(core, now);
     kp__grant_no(request, KP_ETIMEDOUT, request->limit);
     kp__answer(core, request, todo);
@@ -183,7 +189,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
 
 void kp__refuse(struct kp__core *core, struct kp__request *request, int code, struct kp__todo *todo)
 {
-    struct kp__slot *victim = kp__awaited(request);
+    struct kp__slot *victim = awaited(request);
 
     kp__grant_no(request, code, KP__NOT_BOUND);
     kp__answer(core, request, todo);
@@ -211,20 +217,12 @@ void kp__blame(struct kp__request *request, const struct kp__failure *failure)
     snprintf(why->text, sizeof why->text, "%s", kp__failure_text(failure));
 }
 
-static void ring(struct kp__todo *todo, struct kp__mailbox *box)
-{
-    for (int i = 0; i < todo->bells; i++)
-        if (todo->bell[i] == box) return;
-    if (todo->bells == KP__BELLS) kp__todo_run_wakes(todo); /* as in kp__todo_wake */
-    todo->bell[todo->bells++] = box;
-}
-
 void kp__rouse(struct kp__todo *todo, struct kp__request *request)
 {
     if (request->of_loop) {
         request->posted = true;
         if (kp__mail_answer(box_of(request), &request->link))
-            ring(todo, box_of(request));
+            kp__todo_ring(todo, box_of(request));
         return;
     }
     /* relaxed: its owner takes the lock before it reads the grant */
@@ -239,27 +237,12 @@ void kp__nudge(struct kp__todo *todo, struct kp__request *request, uint64_t at)
 
     if (request->of_loop) {
         if (at >= request->alarm.at) return;
-        if (kp__mail_hasten(box_of(request), &request->alarm, at)) ring(todo, box_of(request));
+        if (kp__mail_hasten(box_of(request), &request->alarm, at))
+            kp__todo_ring(todo, box_of(request));
         return;
     }
     /* relaxed: it only says "look again"; the owner takes the lock before it believes anything */
     if (atomic_compare_exchange_strong_explicit(&request->state, &waiting, KP__NUDGED,
                                                 memory_order_relaxed, memory_order_relaxed))
         kp__todo_wake(todo, &request->state);
-}
-
-/* ---- to-dos ---------------------------------------------------------------------------------- */
-
-void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word)
-{
-    if (todo->wakes == KP__WAKES)
-        kp__todo_run_wakes(todo); /* more than it can carry: wake under the lock */
-    todo->wake[todo->wakes++] = (uint32_t *)word;
-}
-
-void kp__todo_run_wakes(struct kp__todo *todo)
-{
-    for (int i = 0; i < todo->wakes; i++) todo->world->wake(todo->wake[i], 1, todo->world->ctx);
-    for (int i = 0; i < todo->bells; i++) kp__mail_ring(todo->bell[i]);
-    todo->wakes = todo->bells = 0;
 }

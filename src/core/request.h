@@ -43,7 +43,7 @@ enum kp__parked { KP__WAITING = 1, KP__NUDGED = 2, KP__ANSWERED = 3 };
 
 enum kp__grant_kind { KP__GRANT_WAIT, KP__GRANT_SLOT, KP__GRANT_PERMIT, KP__GRANT_NO };
 
-/* The answer to a request. kp__grant and kp__grant_no write it, and the slot that it is about. */
+/* The answer to a request. kp__grant, _slot and _no write it, and the slot that it is about. */
 struct kp__grant {
     uint8_t kind;      /* enum kp__grant_kind */
     bool was_idle : 1; /* SLOT: until its lease began */
@@ -134,14 +134,6 @@ static inline struct kp__slot *kp__under_way(const struct kp__request *request)
     return kp__waits(request) ? request->slot : NULL;
 }
 
-/* The victim whose place it waits for, or NULL. */
-static inline struct kp__slot *kp__awaited(const struct kp__request *request)
-{
-    struct kp__slot *slot = kp__under_way(request);
-
-    return slot && slot->state == KP__CLOSING ? slot : NULL;
-}
-
 /* This is its grant from now on. What was under way for it goes on without it. */
 static inline void kp__grant(struct kp__request *request, enum kp__grant_kind kind,
                              struct kp__slot *slot)
@@ -149,6 +141,14 @@ static inline void kp__grant(struct kp__request *request, enum kp__grant_kind ki
     if (kp__under_way(request)) kp__errand_of(request->slot)->sponsor = NULL;
     request->grant = (struct kp__grant){ .kind = (uint8_t)kind };
     request->slot = slot;
+}
+
+/* The same with a lease of this slot that has begun, and has its lent permit now. */
+static inline void kp__grant_slot(struct kp__request *request, struct kp__slot *slot, uint32_t seat)
+{
+    kp__grant(request, KP__GRANT_SLOT, slot);
+    request->grant.seat = (uint16_t)seat;
+    request->holds_lent = false;
 }
 
 /* What binds a request for which this one is being made, or its victim is being destroyed. */
@@ -179,9 +179,6 @@ static inline void kp__grant_no(struct kp__request *request, int code, enum kp__
  * which its lease is to name (kp__site_of). */
 void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why);
 const void *kp__site_of(const struct kp__request *request);
-
-/* The queue that fits what it asks for and what is under way for it. */
-enum kp__queue kp__queue_for(const struct kp__request *request);
 
 /* Put it into its queue, in order of arrival; take it out, with the answer that is in `grant`, and
  * tell its owner. */

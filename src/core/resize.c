@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "core/calendar.h"
 #include "core/give.h"
+#include "core/permit.h"
 #include "core/resize.h"
 #include "core/serve.h"
 #include "core/table.h"
@@ -64,7 +65,7 @@ static void rank_all(struct kp__core *core, enum kp__spare spare)
 /* As usual a pool without a limit keeps no rank of its own: so first all are taken out. */
 static void rank_as_usual(struct kp__core *core)
 {
-    rank_all(core, KP__SPARE_NONE);
+    if (core->live.cap == KP__UNBOUND) rank_all(core, KP__SPARE_NONE);
     rank_all(core, KP__SPARE_USUAL);
 }
 
@@ -84,6 +85,8 @@ struct resize {
     struct kp__core *core;
     const struct kp__allowance *may;
     struct kp__todo *todo;
+    bool other_ranks; /* what keeps a rank as usual has changed */
+    bool too_many;    /* in some group */
 };
 
 static void trim_group(struct kp__map_node *node, void *ctx)
@@ -94,6 +97,25 @@ static void trim_group(struct kp__map_node *node, void *ctx)
     while (over(&group->budget) > 0 && close_one(r->core, &group->budget, r->todo)) continue;
 }
 
+static void look_into_group(struct kp__map_node *node, void *ctx)
+{
+    struct resize *r = ctx;
+
+    r->too_many = r->too_many || over(&KP__OF(node, struct kp__group, node)->budget) > 0;
+}
+
+/* Is anything idle too much? Else nobody needs to be ranked, which takes long with many keys. */
+static bool too_many(struct resize *r)
+{
+    const struct kp__core *core = r->core;
+
+    if (core->count[KP__IDLE] == 0) return false;
+    if (kp__surplus(core) > 0 || (int64_t)core->count[KP__IDLE] > core->max_idle) return true;
+    r->too_many = false;
+    kp__map_each(&core->groups, look_into_group, r);
+    return r->too_many;
+}
+
 /* What is closed first: slots above what their keys are to keep, then any. */
 static const enum kp__spare spare_first[] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
 
@@ -102,7 +124,7 @@ static void trim(struct resize *r)
 {
     struct kp__core *core = r->core;
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && too_many(r); i++) {
         rank_all(core, spare_first[i]);
         kp__map_each(&core->groups, trim_group, r);
         while (kp__surplus(core) > 0 && close_one(core, &core->live, r->todo)) continue;
@@ -110,17 +132,17 @@ static void trim(struct resize *r)
                close_one(core, &core->live, r->todo))
             continue;
     }
-    rank_as_usual(core);
+    if (core->spare != KP__SPARE_USUAL || r->other_ranks) rank_as_usual(core);
 }
 
 void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
                      struct kp__todo *todo)
 {
-    struct resize r = { core, NULL, todo };
+    struct resize r = { .core = core, .todo = todo };
 
     if (kp__group_surplus(sub) <= 0) return;
     kp__lane_shut_all(core, now);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && kp__group_surplus(sub) > 0; i++) {
         rank_all(core, spare_first[i]);
         for (int g = 0; g < 2; g++)
             if (kp__group_budget(sub, g)) trim_group(&sub->contest->group[g]->node, &r);
@@ -151,6 +173,8 @@ static void set_numbers(struct resize *r)
     struct kp__core *core = r->core;
     const struct kp__allowance *may = r->may;
 
+    r->other_ranks = core->evicts != may->evicts ||
+                     (core->live.cap == KP__UNBOUND) != (may->live == KP__UNBOUND);
     set_cap(core, &core->live, may->live);
     set_cap(core, &core->lent, may->lent);
     set_cap(core, &core->creating, may->creating);
@@ -211,12 +235,13 @@ static void serve_all(struct resize *r)
         if (sub->rules && sub->rules->eager) sub->refill = true;
         if (sub->refill) kp__file_sub(core, sub, core->latest);
     }
+    kp__let_on(core, core->latest); /* a replacement may have waited for budget.max_creating */
 }
 
 void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uint64_t now,
                      struct kp__todo *todo)
 {
-    struct resize r = { core, may, todo };
+    struct resize r = { .core = core, .may = may, .todo = todo };
 
     kp__note_time(core, now);
     kp__lane_shut_all(core, now); /* what they reserve is by the old numbers */

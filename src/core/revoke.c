@@ -100,8 +100,7 @@ static void revoked(struct kp__core *core, struct kp__slot *slot, uint64_t now,
     errand->doomed = true;
     kp__doubt_end(core, slot);
     sub->used_at = now;
-    if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
-    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
+    kp__make_up_for(core, sub, now);
     kp__settle(core, sub, now, todo);
 }
 

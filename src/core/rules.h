@@ -22,6 +22,7 @@ struct kp__rules {
     int64_t max_creating, max_waiting, sharing, utilization_pct, excess_over;
     int64_t breaker_failures, reserve, weight, floor, age_spread_pct, max_uses, surplus;
     int64_t lasting;  /* if more are live, an idle one ends before it is lent: a ttl of nothing */
+    const char *lasting_by; /* the option that says so, or NULL */
     int64_t group[2]; /* 0: none */
     int64_t on_gone;  /* kp_gone, or KP_OFF */
 
@@ -41,5 +42,12 @@ struct kp__rules {
 
     kp_limits said; /* the same as the user would write it; kp_limits_set starts from it */
 };
+
+/* One reference less: returns the rules if nobody has any more, for the caller to free; else NULL.
+ * NULL is fine. */
+static inline struct kp__rules *kp__rules_unref(struct kp__rules *rules)
+{
+    return rules && --rules->refs == 0 ? rules : NULL;
+}
 
 #endif

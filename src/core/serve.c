@@ -129,7 +129,6 @@ static bool answered(struct kp__core *core, struct kp__request *request, struct 
     if (sub->rules->wait_lifo && !no) had_its_turn(core, sub);
     kp__answer(core, request, todo);
     if (waives) kp__waive(core, sub, under_way, now, todo);
-    kp__rank_anew(core, sub); /* by who is first now */
     return waives;
 }
 
@@ -147,6 +146,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         struct kp__budget *short_of = NULL;
         bool again = false;
         int n = heads(sub, head);
+        kp__rank_anew(core, sub); /* who was first may have gone */
         for (int i = 0; i < n && !again; i++) {
             struct kp__lack lack;
             struct kp__slot *under_way = head[i]->slot;
@@ -191,7 +191,7 @@ static void invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp
     for (int i = 0; i < n; i++) {
         if (head[i]->limit != budget->limit) continue;
         if (head[i]->of_loop) return; /* it has no thread that could come */
-        if (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)) return;
+        if (kp__budget_is_full(budget) && !kp__heap_top(&budget->evictable)) return;
         head[i]->invited = true;
         kp__nudge(todo, head[i], 0);
         return;

@@ -100,7 +100,7 @@ static uint64_t credit(const struct kp__budget *budget, const struct kp__subpool
 {
     int64_t held = kp__held(sub, budget->measure), weight = sub->rules->weight;
     int64_t all = budget->cap > held ? budget->cap : held + 1; /* a cap may be of other things */
-    bool few = all < weight / budget->lightest;
+    bool few = all <= (weight - 1) / budget->lightest; /* all * lightest < weight */
     uint64_t other = few ? (uint64_t)all * KP__SHARE_ONE / (uint64_t)weight
                          : KP__SHARE_ONE / (uint64_t)budget->lightest;
 

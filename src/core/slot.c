@@ -135,15 +135,21 @@ static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp_
     core->live.used -= many;
 }
 
+/* Take it off the list that its state names, and those of slots that may be shared, or drain. */
+static void leave_lists(struct kp__core *core, struct kp__slot *slot)
+{
+    kp__list_remove(&slot->link);
+    kp__close_seats(slot);
+    if (slot->errand->draining) kp__drain(core, slot, false);
+}
+
 static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
 {
     if (to == KP__FREE) { /* it was on no list, and nobody's */
         slot->state = KP__FREE;
         return;
     }
-    kp__list_remove(&slot->link);
-    kp__close_seats(slot);
-    if (slot->errand->draining) kp__drain(core, slot, false);
+    leave_lists(core, slot);
     slot->state = (uint8_t)to;
     if (to == KP__IDLE) { /* the front is the most recently used */
         slot->order = ++core->returns;
@@ -243,9 +249,7 @@ void kp__slot_revoke(struct kp__core *core, struct kp__slot *slot)
     count_moved(core, sub, KP__LENT, KP__FREE, 1);
     rare->revoked++;
     core->revoked++;
-    kp__list_remove(&slot->link);
-    kp__close_seats(slot);
-    if (slot->errand->draining) kp__drain(core, slot, false);
+    leave_lists(core, slot);
     if (slot->ageing) kp__aged(core, slot);
     slot->state = KP__REVOKED;
     kp__list_push_back(&rare->taken, &slot->link);
@@ -322,11 +326,12 @@ void kp__review_seats(struct kp__core *core, struct kp__slot *slot)
 
     if (is_spent(slot)) kp__close_seats(slot);
     while (!kp__seat_at(slot, seat)->lent) seat++;
-    /* a borrower that does not know of it yet may have to validate it first (flow/get.c, check) */
+    /* a borrower that does not know of it yet may have to validate it first (flow/check.c) */
     if (kp__seat_at(slot, seat)->hold != KP__GRANTED) kp__open_seats(core, slot);
 }
 
-uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot,
+                       const struct kp__request *request, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;
     uint32_t seat = 0;
@@ -340,7 +345,11 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
     sub->leases++;
     core->leases++;
     struct kp__seat *s = kp__seat_at(slot, seat);
-    *s = (struct kp__seat){ .generation = ++slot->generation, .since = now, .era = core->era,
+    *s = (struct kp__seat){ .generation = ++slot->generation,
+                           .since = now,
+                           .tag = request->tag,
+                           .site = kp__site_of(request),
+                           .era = core->era,
                            .lent = true };
     if (errand->borrowers == errand->seats || is_spent(slot)) kp__close_seats(slot);
     else offer_seats(core, slot);

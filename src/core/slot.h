@@ -73,11 +73,11 @@ struct kp__trace {
 /* A victim is destroyed to make room for another key, or for a fresh resource of its own key. Its
  * *heir* is the key that gets its place, and holds a permit for that already. */
 struct kp__victim {
-    struct kp__group *heirs[2]; /* the heir's groups, in which that permit counts; or NULL */
-    bool cedes[2];              /* it is in heirs[i], too: only the heir's permit counts there */
-    struct kp__slot *next;      /* a second victim, whose place the heir needs, too; or NULL */
-    struct kp__subpool *heir;   /* the heir, if no caller stands by until the victim is gone. Where
-                                   there is no sponsor (kp__errand), the victim is waived */
+    struct kp__subpool *promised; /* the heir, while that holds the permit; NULL, too, of the second
+                                     of two victims */
+    struct kp__slot *next;        /* a second victim, whose place the heir needs, too; or NULL */
+    struct kp__subpool *heir;     /* the heir, if no caller stands by until the victim is gone.
+                                     Where there is no sponsor (kp__errand), it is waived */
 };
 
 /* What a slot needs only while it is made, lent, or destroyed. It lies apart, and is free for
@@ -96,10 +96,9 @@ struct kp__errand {
                                     one that it makes room for */
     struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
     struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
-    union {
-        struct kp__list open_seat; /* shared: on its key's list of lent slots with a seat left */
-        struct kp__list waived;    /* a waived victim: on its heir's list of those (permit.h) */
-    };
+    struct kp__list open_seat;   /* shared: on its key's list of lent slots with a seat left */
+    struct kp__list victims;     /* a victim: on core->promises, or, if it is waived, on its heir's
+                                    list of those (permit.h) */
     struct kp__victim victim;
     struct kp__seat first, *more;
     uint32_t more_room;          /* seats that fit in `more`, which is kept when the errand ends */
@@ -203,8 +202,9 @@ void kp__slot_reclaim(struct kp__core *core, struct kp__slot *slot);
 
 /* ---- seats ----------------------------------------------------------------------------------- */
 
-/* Take a free seat for a new lease. The first one makes the slot lent. */
-uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now);
+/* Take a free seat for a new lease, of this request. The first one makes the slot lent. */
+uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot,
+                       const struct kp__request *request, uint64_t now);
 
 /* End the lease that has this seat. After the last one, the caller moves the slot. */
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);

@@ -5,6 +5,7 @@
  */
 #include "base/check.h"
 #include "core/calendar.h"
+#include "core/permit.h"
 #include "core/table.h"
 
 static uint64_t hash_of_key(const struct kp__map_node *node)
@@ -47,11 +48,9 @@ struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__s
 static void recount(struct kp__core *core, struct kp__subpool *sub, int which,
                     struct kp__group *old, struct kp__group *group)
 {
-    struct kp__contest *contest = kp__contest(core, sub);
-    int64_t uncounted = contest->uncounted[which], live = kp__sub_live(sub) - uncounted;
-    int64_t closing = sub->count[KP__CLOSING] - uncounted;
+    int64_t live = kp__sub_live(sub), closing = sub->count[KP__CLOSING];
 
-    contest->share.start[KP__GROUP_0 + which].bout = 0;
+    kp__contest(core, sub)->share.start[KP__GROUP_0 + which].bout = 0;
     if (old) {
         old->budget.used -= live;
         old->budget.closing -= closing;
@@ -59,21 +58,21 @@ static void recount(struct kp__core *core, struct kp__subpool *sub, int which,
     if (!group) return;
     group->budget.used += live;
     group->budget.closing += closing;
-    /* as if the group's budget had been lowered; when its victim is gone, what the key was promised
-     * becomes a permit of this group */
-    if (group->budget.used + contest->promised > group->budget.cap) core->shrunk = true;
+    /* as if the group's budget had been lowered */
+    if (group->budget.used + sub->contest->promised > group->budget.cap) core->shrunk = true;
 }
 
-/* A key has left. If that was the last one, the group is spare; but not while it counts what that
- * key was promised (permit.h). */
+/* A key has left. If that was the last one, the group is spare. */
 static void leave(struct kp__core *core, struct kp__group *group)
 {
-    if (--group->keys > 0 || group->budget.used > 0) return;
+    if (--group->keys > 0) return;
+    KP__DCHECK(group->budget.used == 0);
     kp__map_remove(&core->groups, &group->node);
     kp__list_push_back(&core->spare_groups, &group->spare);
 }
 
-/* The key counts in another group from now on, or in none: what it has moves with it. */
+/* The key counts in another group from now on, or in none: what it has moves with it. So does what
+ * is promised, see kp__table_rule. */
 static void join(struct kp__core *core, struct kp__subpool *sub, int which, struct kp__group *group)
 {
     struct kp__group *old = sub->contest->group[which];
@@ -103,11 +102,13 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     kp__starve(core, sub, NULL);
     add_up(core, sub->rules, -1);
     add_up(core, rules, 1);
-    *old = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
+    *old = kp__rules_unref(sub->rules);
     sub->rules = rules;
     rules->refs++;
     if (!kp__breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) kp__circuit_forgive(core, sub);
+    kp__promises_count(core, sub, -1);
     for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, group[i]);
+    kp__promises_count(core, sub, 1);
     kp__evictable_update(core, sub);
     /* a key that holds its minimum is forgotten by the time of its last use: that must be known */
     if (rules->clocked || (rules->min_live > 0 && core->forget_after != KP__NEVER))
@@ -140,11 +141,11 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 
     KP__DCHECK(kp__subpool_unused(sub) && !sub->contest->lacks);
     while ((waived = kp__list_first(&sub->rare->waived)) != NULL) {
-        KP__OF(waived, struct kp__errand, waived)->victim.heir = NULL;
+        KP__OF(waived, struct kp__errand, victims)->victim.heir = NULL;
         kp__list_remove(waived);
     }
     kp__circuit_forgive(core, sub);
-    if (sub->contest != &kp__no_contest) kp__list_remove(&kp__contest(core, sub)->held_up);
+    kp__hold_up_end(core, sub);
     for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, NULL);
     kp__unfile_sub(core, sub);
     kp__lane_drop(core, sub);
@@ -153,6 +154,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
     sub->in_use = false;
     core->key_count--;
     core->keys_forgotten++;
+    kp__let_on(core, core->latest); /* if this key was let on, the next one is */
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */
@@ -194,7 +196,8 @@ int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b)
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id)
 {
     group->id = id;
-    group->serial = ++core->group_serials;
+    /* it stays with the memory: so there are never more than groups at a time */
+    if (group->serial == 0) group->serial = ++core->group_serials;
     group->keys = 0;
     kp__list_init(&group->spare);
     if (which == KP__PAIR)
@@ -210,6 +213,7 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
 void kp__tables_init(struct kp__core *core)
 {
     kp__list_init(&core->spare_groups);
+    kp__list_init(&core->promises);
     kp__list_init(&core->held_up);
     kp__list_init(&core->drains);
     core->keys.hash = hash_of_key;

@@ -38,6 +38,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
 
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);
 int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b); /* of group KP__PAIR */
+/* `serial` must be 0 if its memory is new. */
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * To-dos: what decisions leave to be done without the lock. A call hands the same one to each
- * decision, and does what it says when the lock is given back (flow/door.c). In request.c.
+ * decision, and does what it says when the lock is given back (flow/door.c).
  */
 #ifndef KP__CORE_TODO_H
 #define KP__CORE_TODO_H
@@ -39,11 +39,17 @@ static inline bool kp__todo_is_empty(const struct kp__todo *todo)
            kp__list_empty(&todo->spent);
 }
 
-/* Add a word that a thread parks on. When there is no room left, those before it are woken at
- * once, under the lock. */
-void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word);
-
-/* Wake them all, threads and event loops. Without the lock. */
+/* Wake them all, threads and event loops. Without the lock, if possible. */
 void kp__todo_run_wakes(struct kp__todo *todo);
+
+/* Add a word that a thread parks on, or the mailbox of an event loop. When there is no room left,
+ * those before it are woken at once, under the lock. */
+static inline void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word)
+{
+    if (todo->wakes == KP__WAKES) kp__todo_run_wakes(todo);
+    todo->wake[todo->wakes++] = (uint32_t *)word;
+}
+
+void kp__todo_ring(struct kp__todo *todo, struct kp__mailbox *box);
 
 #endif

@@ -65,7 +65,7 @@ static void verify_budget(const struct kp__core *core, const struct kp__budget *
     bool of_all = budget == &core->live || budget == &core->lent || budget == &core->creating;
 
     if (!kp__heap_top(&budget->starved) || !are_all(core) ||
-        (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)))
+        (kp__budget_is_full(budget) && !kp__heap_top(&budget->evictable)))
         return;
     for (const struct kp__subpool *sub = NULL; (sub = next_key(core, sub)) != NULL;) {
         bool counts =
@@ -242,6 +242,24 @@ static void verify_circuits(const struct kp__core *core)
     require(probing == core->probing, "I13 the total of circuits that probe");
 }
 
+/* If budget.max_creating holds keys up, it is used up; or a look at a key is due, as at one that
+ * was let on, or a call is under way, which may be that look: it ends with letting the next one on.
+ */
+static void verify_held_up(const struct kp__core *core)
+{
+    const struct kp__list *l = kp__list_first(&core->held_up);
+    bool looks = core->creating.used >= core->creating.cap ||
+                 kp__timers_next(&core->keys_due) <= core->latest || !are_all(core);
+
+    if (!l || core->phase != KP__OPEN) return;
+    for (; l; l = are_all(core) ? kp__list_next(&core->held_up, l) : NULL)
+        require(KP__OF(l, const struct kp__contest, held_up)->sub->in_use,
+                "I14 a key is held up that is not in the table");
+    for (const struct kp__subpool *sub = NULL; !looks && (sub = next_key(core, sub)) != NULL;)
+        looks = sub->interest > sub->waiting;
+    require(looks, "I14 keys are held up, and budget.max_creating is not used up");
+}
+
 /* Is it within its limit, or, if that was lowered below what was used, has it not grown since? */
 static bool is_within(struct kp__budget *budget)
 {
@@ -270,6 +288,7 @@ void kp__verify(struct kp__core *core)
     verify_budget(core, &core->lent, "I5 idle lent permits");
     verify_budget(core, &core->creating, "I5 idle creating permits");
     verify_rate(core);
+    verify_held_up(core);
     verify_lanes(core);
     verify_circuits(core);
     while ((sub = next_key(core, sub)) != NULL) verify_sub(core, sub);

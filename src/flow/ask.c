@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Does it make sense what a get says besides its key? The same for a get of a thread, of a loop, by
- * a plan, and for a warm-up.
+ * What a get says besides its key: does it make sense, and until when may the get take? The same
+ * for a get of a thread, of a loop, by a plan, and for a warm-up.
  */
+#include "flow/door.h"
 #include "flow/get.h"
 
 const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask)
@@ -18,4 +19,14 @@ const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask)
     if (ask->reserved0 || ask->reserved[0] || ask->reserved[1] || ask->reserved[2])
         return "kp_ask has reserved words that are not zero; was it zeroed?";
     return NULL;
+}
+
+uint64_t kp__ask_deadline(const struct kp__pool *pool, const kp_ask *ask, uint64_t now)
+{
+    uint64_t at = KP__NEVER;
+
+    if (ask->within_ms != 0) at = kp__after(now, ask->within_ms);
+    else if (!ask->until.ns) at = kp__later(now, pool->deadline);
+    if (ask->until.ns && ask->until.ns < at) at = ask->until.ns;
+    return at;
 }

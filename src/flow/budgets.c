@@ -13,6 +13,8 @@
 #include "flow/fields.h"
 #include "flow/settings.h"
 
+const char *const kp__group_fields[2] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
+
 /* ---- does it make sense? --------------------------------------------------------------------- */
 
 /* How many creations may begin in a second, and the burst; a burst needs a rate. */
@@ -83,7 +85,7 @@ int kp__budget_holds(const kp_budget *budget, const struct kp__rules *rules, boo
 
 struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every)
 {
-    const struct kp__allowance may = kp__allowance_of(&pool->budget);
+    const struct kp__allowance may = kp__allowance_of(kp__said_budget(pool));
 
     return bounds_of(&may, every && !pool->limits_for);
 }
@@ -132,28 +134,29 @@ static kp_budget merged(const kp_budget *said, const kp_budget *before)
  * group that had a limit at open is counted for good, even while its limit is KP_UNLIMITED. */
 static int check_groups(const struct kp__core *core, struct kp__allowance *may, kp_why *why)
 {
-    static const char *const fields[] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
-
     for (int i = 0; i < 2; i++) {
         bool counted = core->group_max_live[i] != KP__UNBOUND;
         if (counted && may->group[i] == KP__UNBOUND) may->group[i] = KP__UNBOUND - 1;
         else if (!counted && may->group[i] != KP__UNBOUND)
-            return kp__refused(why, fields[i], "was unlimited at open, so its groups are not "
-                                               "counted; open the pool with a large limit");
+            return kp__refused(why, kp__group_fields[i],
+                               "was unlimited at open, so its groups are not counted; open the "
+                               "pool with a large limit");
     }
     return 0;
 }
 
 static int change(struct kp__pool *pool, const kp_budget *said, kp_why *why, struct kp__todo *todo)
 {
-    kp_budget budget = merged(said, &pool->budget);
+    kp_budget budget = merged(said, kp__said_budget(pool));
     int code = kp__budget_check(&budget, why);
 
     if (code != 0) return code;
     struct kp__allowance may = kp__allowance_of(&budget);
     if ((code = check_groups(&pool->core, &may, why)) != 0) return code;
     if ((code = check_kept(pool, &may, why)) != 0) return code;
-    pool->budget = budget;
+    uint32_t next = 1 - atomic_load(&pool->budget);
+    pool->budgets[next] = budget;
+    atomic_store(&pool->budget, next);
     kp__budgets_set(&pool->core, &may, kp__time(pool), todo);
     kp__tell_news(pool, todo); /* a kp_warm may be able to go on */
     return 0;
@@ -165,9 +168,8 @@ int kp_budget_set(kp_pool *door, const kp_budget *budget, kp_why *why)
     int code;
 
     if (why) memset(why, 0, sizeof *why);
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
     if (!pool) return kp__no_pool(code, why, "kp_budget_set: pool is NULL");
-    kp__todo_init(&todo, pool->world);
     if (!budget) code = kp__misuse_within(pool, &todo, why, "kp_budget_set: budget is NULL");
     else if (pool->core.phase != KP__OPEN) kp__say(why, code = KP_ECLOSED, NULL);
     else code = change(pool, budget, why, &todo);

@@ -42,11 +42,10 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
     struct kp__slot *slot;
     int64_t found = 0;
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
     if (!pool)
         return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_invalidate: pool is NULL") : 0;
-    kp__todo_init(&todo, pool->world);
     kp__note_time(&pool->core, kp__time(pool));
     while (pool->core.phase != KP__CLOSED &&
            (slot = live_slot(pool, resource)) != NULL &&
@@ -82,10 +81,9 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
     int64_t found = 0;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_invalidate_key: pool is NULL", NULL, &code);
+        kp__enter_with(door, key, true, "kp_invalidate_key: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code == KP_EMISUSE ? code : 0;
-    kp__todo_init(&todo, pool->world);
     while ((sub = kp__next_named(pool, key, sub, &code)) != NULL)
         found += invalidate_sub(pool, sub, &todo);
     kp__leave(pool, &todo);
@@ -149,10 +147,10 @@ int64_t kp_evict(kp_pool *door, kp_key key, int64_t keep)
     struct kp__todo todo;
     int64_t found;
     int code;
-    struct kp__pool *pool = kp__enter_with(door, key, true, "kp_evict: pool is NULL", NULL, &code);
+    struct kp__pool *pool =
+        kp__enter_with(door, key, true, "kp_evict: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
-    kp__todo_init(&todo, pool->world);
     if (keep < 0 && keep != KP_NONE)
         found = kp__misuse_within(pool, &todo, NULL,
                                   "kp_evict: keep must be a count, KP_NONE, or 0 for what the "
@@ -208,10 +206,10 @@ int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
 {
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter_with(door, key, true, "kp_drain: pool is NULL", NULL, &code);
+    struct kp__pool *pool =
+        kp__enter_with(door, key, true, "kp_drain: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
-    kp__todo_init(&todo, pool->world);
     int64_t out = is_bad_wait(within_ms)
                       ? kp__misuse_within(pool, &todo, NULL,
                                           "kp_drain: within_ms must be a finite time, or KP_NONE")
@@ -299,10 +297,10 @@ int64_t kp_drop(kp_pool *door, kp_key key, int64_t within_ms)
     struct kp__todo todo;
     int64_t out;
     int code;
-    struct kp__pool *pool = kp__enter_with(door, key, true, "kp_drop: pool is NULL", NULL, &code);
+    struct kp__pool *pool =
+        kp__enter_with(door, key, true, "kp_drop: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
-    kp__todo_init(&todo, pool->world);
     if (is_bad_wait(within_ms))
         out = kp__misuse_within(pool, &todo, NULL,
                                 "kp_drop: within_ms must be a finite time, or KP_NONE");

@@ -139,12 +139,11 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
 {
     struct kp__todo todo;
     int code = KP_EMISUSE;
-    struct kp__pool *pool = kp__is_door(door) ? kp__enter(door, &code) : NULL;
+    struct kp__pool *pool = kp__is_door(door) ? kp__enter(door, &todo, &code) : NULL;
 
     if (!pool && code == KP_EMISUSE)
         return kp__misuse(NULL, NULL, "kp_pool_close: this is not a pool; did kp_pool_open fail?");
     if (!pool) return code == KP_ECLOSED ? 0 : code;
-    kp__todo_init(&todo, pool->world);
     const char *wrong = wrong_close(mode, within_ms);
     if (wrong) (void)kp__misuse_within(pool, &todo, NULL, wrong);
     if (within_ms < 0 && within_ms != KP_NONE) within_ms = 0;
@@ -178,8 +177,7 @@ static void free_keys(struct kp__pool *pool)
 
     while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
         kp__lane_drop(&pool->core, sub);
-        /* cover: never, because while a key has no rules a call on it is under way (I9) */
-        kp__key_free(pool, sub, sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL);
+        kp__key_free(pool, sub, kp__rules_unref(sub->rules));
     }
 }
 

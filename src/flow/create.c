@@ -311,7 +311,7 @@ static uint64_t time_of(const struct kp__pool *pool, const struct kp__subpool *s
 {
     uint64_t most = kp__later(now, sub->rules->create_timeout);
 
-    *own = request && most != KP__NEVER && (pool->crew || pool->loop);
+    *own = most != KP__NEVER && (pool->crew || pool->loop);
     return request && !*own ? kp__sooner(request->deadline, most) : most;
 }
 
@@ -424,13 +424,13 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
 {
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter_with(door, key, false, "kp_add: pool is NULL", NULL, &code);
+    struct kp__pool *pool =
+        kp__enter_with(door, key, false, "kp_add: pool is NULL", NULL, &todo, &code);
     struct kp__subpool *sub = NULL;
     struct kp__slot *slot = NULL;
     int fd = -1;
 
     if (!pool) return code;
-    kp__todo_init(&todo, pool->world);
     const char *sentence = bad_resource(pool, resource); /* no key is made for misuse */
     if (!sentence) sub = kp__find(pool, key, true, NULL, &code);
     if (sub && !sub->rules) code = KP_EFULL; /* limits_for is being asked this very moment */

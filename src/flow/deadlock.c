@@ -51,7 +51,7 @@ static struct kp__pool *lock_all(const struct kp__world *world)
     struct kp__pool *all = NULL, *pool;
     struct kp_pool *door;
 
-    for (uint32_t i = 0; (door = kp__door_at(i)) != NULL; i++) {
+    for (uint32_t id = 1; (door = kp__door_of(id)) != NULL; id++) {
         /* acquire: pairs with the release in furnish (open.c), when the pool is complete */
         if (!atomic_load_explicit(&door->on_deadlock, memory_order_acquire)) continue;
         if (!same_world(&door->world, world) || !is_here(door)) continue;
@@ -98,18 +98,19 @@ static bool key_binds(const struct kp__subpool *sub)
     return !sub->count[KP__IDLE] && r->reserve == 0 && lent >= r->max_live;
 }
 
-static bool is_full(const struct kp__budget *b)
+static bool is_group_full(const struct kp__subpool *sub, int which)
 {
-    return b && b->used >= b->cap;
+    const struct kp__budget *group = kp__group_budget(sub, which);
+
+    return group && kp__budget_is_full(group);
 }
 
 static bool pool_binds(const struct kp__core *core, const struct kp__subpool *sub)
 {
     if (core->count[KP__CREATING] || core->count[KP__CLOSING]) return false;
-    if (is_full(&core->lent)) return true;
+    if (kp__budget_is_full(&core->lent)) return true;
     return !core->count[KP__IDLE] &&
-           (is_full(&core->live) || is_full(kp__group_budget(sub, 0)) ||
-            is_full(kp__group_budget(sub, 1)));
+           (kp__budget_is_full(&core->live) || is_group_full(sub, 0) || is_group_full(sub, 1));
 }
 
 struct search {

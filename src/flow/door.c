@@ -28,9 +28,9 @@ static unsigned chunk_of(uint32_t index, uint32_t *first)
     return k;
 }
 
-struct kp_pool *kp__door_at(uint32_t index)
+struct kp_pool *kp__door_of(uint32_t id)
 {
-    uint32_t first;
+    uint32_t first, index = id - 1; /* of 0 beyond all */
 
     /* acquire: pairs with the release in kp__door_open, after the door was written */
     if (index >= atomic_load_explicit(&made, memory_order_acquire)) return NULL;
@@ -46,7 +46,7 @@ void kp__doors_in_child(void)
     uint32_t n = atomic_load(&made);
 
     atomic_store(&registry.word, 0);
-    for (uint32_t i = 0; i < n; i++) atomic_store(&kp__door_at(i)->guide, NULL);
+    for (uint32_t id = 1; id <= n; id++) atomic_store(&kp__door_of(id)->guide, NULL);
 }
 
 int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
@@ -61,13 +61,12 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
     unsigned k = chunk_of(index, &first);
     if (index == first && !atomic_load_explicit(&chunk[k], memory_order_relaxed)) {
         void *room = kp__alloc(&kp__life, ((size_t)FIRST << k) * sizeof *door, 64);
-        /* release: pairs with the acquires in kp__door_at and kp__is_door */
+        /* release: pairs with the acquires in kp__door_of and kp__is_door */
         atomic_store_explicit(&chunk[k], room, memory_order_release);
     }
     if (watched) door = atomic_load_explicit(&chunk[k], memory_order_relaxed);
     if (door) {
         door += index - first;
-        door->index = index;
         door->on_fork = pool->reopen ? KP_FORK_FRESH : KP_FORK_REFUSE;
         pool->forks = atomic_load(&kp__forks);
         atomic_store(&door->forks, pool->forks);
@@ -78,7 +77,7 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
         pool->door = door;
         pool->core.id = door->id = index + 1;
         pool->world = &door->world;
-        /* release: pairs with the acquires of `made` in kp__door_at and kp__is_door; the door was
+        /* release: pairs with the acquires of `made` in kp__door_of and kp__is_door; the door was
          * written before */
         atomic_store_explicit(&made, index + 1, memory_order_release);
     }
@@ -105,18 +104,17 @@ bool kp_is_pool(const void *maybe)
     struct kp__todo todo;
     int code;
     struct kp__pool *pool =
-        kp__is_door(maybe) ? kp__enter((kp_pool *)(uintptr_t)maybe, &code) : NULL;
+        kp__is_door(maybe) ? kp__enter((kp_pool *)(uintptr_t)maybe, &todo, &code) : NULL;
 
     if (!pool) return false;
     bool open = pool->core.phase == KP__OPEN;
-    kp__todo_init(&todo, pool->world);
     kp__leave(pool, &todo);
     return open;
 }
 
 /* ---- the lock -------------------------------------------------------------------------------- */
 
-struct kp__pool *kp__enter(kp_pool *door, int *code)
+struct kp__pool *kp__enter(kp_pool *door, struct kp__todo *todo, int *code)
 {
     struct kp__pool *pool;
 
@@ -129,12 +127,14 @@ struct kp__pool *kp__enter(kp_pool *door, int *code)
         (*code = kp__fork_arrive(door)) != 0)
         return NULL;
     *code = KP_ECLOSED;
-    /* acquire: pairs with the release in kp__leave. That a pool is gone is told without its lock */
+    /* acquire: pairs with the release in leave_last. That a pool is gone is told without its
+     * lock */
     if (!atomic_load_explicit(&door->pool, memory_order_acquire)) return NULL;
     kp__lock_take(&door->lock, &door->world);
     /* relaxed: written under this lock */
     pool = atomic_load_explicit(&door->pool, memory_order_relaxed);
     if (pool) {
+        kp__todo_init(todo, pool->world);
         *code = 0;
         return pool;
     }

@@ -18,11 +18,17 @@
 int kp__door_open(struct kp__pool *pool, const struct kp__world *world);
 
 bool kp__is_door(const void *maybe);         /* looked up, not followed */
-struct kp_pool *kp__door_at(uint32_t index); /* NULL: there has never been one */
+struct kp_pool *kp__door_of(uint32_t id);    /* 1, 2, 3, ...; NULL: there has never been one */
 
-/* Take the lock of an open or closing pool. NULL: that cannot be, and why in *code (KP_EMISUSE,
- * KP_EFORKED, KP_ECLOSED; KP_ENOMEM in a child). */
-struct kp__pool *kp__enter(kp_pool *door, int *code);
+/* The same of the pool that a lease names. */
+static inline struct kp_pool *kp__lease_door(const kp_lease *lease)
+{
+    return kp__door_of((uint32_t)(lease->opaque[0] >> 32));
+}
+
+/* Take the lock of an open or closing pool, and begin a to-do. NULL: that cannot be, and why in
+ * *code (KP_EMISUSE, KP_EFORKED, KP_ECLOSED; KP_ENOMEM in a child). */
+struct kp__pool *kp__enter(kp_pool *door, struct kp__todo *todo, int *code);
 
 /* Give the lock back, and do what is in the to-do: wake, destroy, free failures that are no longer
  * needed; the last one out frees a closed pool. */

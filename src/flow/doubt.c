@@ -13,7 +13,7 @@
 
 /* ---- what an answer says of other resources -------------------------------------------------- */
 
-void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+void kp__doubt_others(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
     const void *resource = slot->resource;
@@ -24,7 +24,7 @@ void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
 
 void kp__take_note(const struct kp__job *job, struct kp__todo *todo)
 {
-    if (job->status == KP_EGONE) kp__say_gone(job->pool, job->slot, todo);
+    if (job->status == KP_EGONE) kp__doubt_others(job->pool, job->slot, todo);
     else if (job->status >= 0 && job->face.kind == KP_JOB_VALIDATE)
         kp__doubt_end(&job->pool->core, job->slot);
 }

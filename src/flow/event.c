@@ -151,10 +151,9 @@ int kp__misuse_by(kp_pool *door, kp_why *why, const char *sentence)
 {
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
     if (!pool) return kp__misuse(NULL, why, sentence);
-    kp__todo_init(&todo, pool->world);
     code = kp__misuse_within(pool, &todo, why, sentence);
     kp__leave(pool, &todo);
     return code;

@@ -65,6 +65,13 @@ void kp__say_more(kp_why *why, const char *format, ...);
 /* Add what a key is called; without key_type.text, as the lock is held. */
 void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub);
 
+/* Add that the last create failed, for this reason, of which it shows so many bytes at most. */
+void kp__say_last(kp_why *why, const char *text, size_t most);
+
+/* As much of a text as there is room for, in whole characters, and in one line: reasons often come
+ * from a vendor's library, which may have lines of detail, and a line's end. */
+void kp__copy_line(char *to, size_t room, const char *text);
+
 /* Why a circuit lets nothing be made: KP_EBREAKER, as a request is told. With the lock. */
 void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why);
 

@@ -270,14 +270,13 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
     struct kp__todo todo;
     struct kp__subpool *sub;
     int code, shown = 0;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
     if (t.size) buf[0] = 0;
     if (!pool) {
         add(&t, "%s\n", kp_strerror(code));
         return t.length;
     }
-    kp__todo_init(&todo, pool->world);
     if (pool->core.phase != KP__OPEN) add(&t, "%s\n", kp_strerror(KP_ECLOSED));
     if (kp__every_key(key)) {
         explain_pool(pool, &t);
@@ -302,12 +301,11 @@ size_t kp_key_text(kp_pool *door, kp_key key, char *buf, size_t size)
     static const kp_key_type bytes;
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
     size_t length;
 
     if (!buf) size = 0;
     if (!pool) return kp__key_print(&bytes, key, buf, size);
-    kp__todo_init(&todo, pool->world);
     struct kp__subpool *sub = kp__is_pinned(key) ? kp__known(pool, key) : NULL;
     if (sub) {
         kp__take_interest(pool, sub);

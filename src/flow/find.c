@@ -67,19 +67,17 @@ int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__tod
 }
 
 struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
-                                kp_why *why, int *code)
+                                kp_why *why, struct kp__todo *todo, int *code)
 {
-    struct kp__pool *pool = kp__enter(door, code);
-    struct kp__todo todo;
+    struct kp__pool *pool = kp__enter(door, todo, code);
 
     if (!pool) {
         kp__no_pool(*code, why, what);
         return NULL;
     }
-    kp__todo_init(&todo, pool->world);
     if (every && kp__every_key(key)) return pool;
-    if ((*code = kp__check_key(pool, key, why, &todo)) == 0) return pool;
-    kp__leave(pool, &todo);
+    if ((*code = kp__check_key(pool, key, why, todo)) == 0) return pool;
+    kp__leave(pool, todo);
     return NULL;
 }
 
@@ -270,7 +268,7 @@ void kp__key_free(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rul
 /* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. */
 static KP__APART void free_subpool(struct kp__pool *pool, struct kp__subpool *sub)
 {
-    struct kp__rules *rules = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
+    struct kp__rules *rules = kp__rules_unref(sub->rules);
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);

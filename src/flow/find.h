@@ -31,10 +31,10 @@ int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__tod
 bool kp__key_fits(struct kp__pool *pool, kp_key key); /* the same, and nothing is told */
 bool kp__every_key(kp_key key);                       /* is it KP_EVERY_KEY? */
 
-/* Enter a pool, open or closing, with a key that fits it, or, if `every`, with KP_EVERY_KEY. NULL:
- * refused; *code and *why say why. `what`: the sentence for a pool that is NULL. */
+/* kp__enter with a key that fits the pool, or, if `every`, with KP_EVERY_KEY. NULL: refused; *code
+ * and *why say why. `what`: the sentence for a pool that is NULL. */
 struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
-                                kp_why *why, int *code);
+                                kp_why *why, struct kp__todo *todo, int *code);
 
 /* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
  * With the lock. */

@@ -28,14 +28,13 @@ struct kp__wanted {
  * in a child of fork that is a new one. */
 struct kp_pool {
     /* read at every hit (hit.c), and seldom written: apart from what follows */
-    _Alignas(64) uint32_t index;       /* constant: leases name doors by it */
-    int16_t on_fork;                   /* constant: KP_FORK_... */
+    _Alignas(64) int16_t on_fork;      /* constant: KP_FORK_... */
     _Atomic int16_t on_deadlock;       /* constant once it is open: KP_DEADLOCK_..., or 0 */
     _Atomic(struct kp__guide *) guide; /* to lanes of its pool, or NULL */
     _Atomic uint64_t quick_seed;       /* of the hash by which guides find keys */
     const struct kp__form *form;       /* constant, of keys told by their fields; or NULL */
     _Atomic uint32_t forks;            /* kp__forks when `pool` was opened (fork.c) */
-    uint32_t id;                       /* constant: as in the core, index + 1 */
+    uint32_t id;                       /* constant: as in the core; leases name doors by it */
     _Atomic bool homes, uses_count;    /* constant once open, as in its core; kp__uses_count */
     struct kp__world world;            /* constant */
 
@@ -76,9 +75,11 @@ struct kp__pool {
     struct kp__pool *before;    /* constant: in a child, the parent's pool of this door */
     struct kp__pool *left;      /* the next of the parents' pools that a child has left behind */
     _Atomic uint32_t abandoned; /* slots that a child has looked at, to abandon what is in them */
+    kp_budget budgets[2];       /* what was said when it opened, and since then by kp_budget_set */
+    _Atomic uint32_t budget;    /* which of them holds; the other is the next, so that a child never
+                                   finds half of one. Guard, of writing both: door->lock */
 
     /* Guard: door->lock */
-    kp_budget budget;      /* what was said when it opened, and since then by kp_budget_set */
     struct kp__slab jobs;
     uint32_t inside;       /* calls that stepped out and will step in again */
     uint32_t getting;      /* gets between claim and answer: KP_CLOSE_DRAIN waits for them */
@@ -95,6 +96,12 @@ struct kp__pool {
     struct kp__list sleepers;     /* Guard: door->lock */
     struct kp__pool *next_locked; /* while a thread looks: the next pool whose lock it has */
 };
+
+/* The budget as it was said last. */
+static inline const kp_budget *kp__said_budget(const struct kp__pool *pool)
+{
+    return &pool->budgets[atomic_load(&pool->budget)];
+}
 
 static inline uint64_t kp__time(const struct kp__pool *pool)
 {

@@ -6,8 +6,9 @@
  * The child has one thread and a copy of all memory, and at the fork the parent's other threads may
  * have been in the middle of anything. So the child takes no lock of the parent's, walks none of
  * its lists and frees none of its memory: the parent's pool stays as it lies. What the child reads
- * of it is constant, or a single word: the state of each slot, which says that there is a resource
- * only from after it was made until before its destroy begins.
+ * of it is constant, or a single word: which rules and which budget hold, that were written before;
+ * and the state of each slot, which says that there is a resource only from after it was made until
+ * before its destroy begins.
  */
 #include <pthread.h>
 #include <stdatomic.h>

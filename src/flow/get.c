@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way in: find (1, find.c), claim (2, core/serve.c), wait (3), create (4, create.c), check (5),
- * lend (6). One value says how to go on: the request's grant. It is the same value whether the
- * answer is there at once or comes after waiting, so the loop in kp__get_run serves both a thread
- * that parks and an event loop that comes back (start.c). The way back is in release.c.
+ * The way in: find (1, find.c), claim (2, core/serve.c), wait (3, wait.c), create (4,
+ * create.c), check (5, check.c), lend (6). One value says how to go on: the request's grant. It is
+ * the same value whether the answer is there at once or comes after waiting, so the loop in
+ * kp__get_run serves both a thread that parks and an event loop that comes back (start.c). The way
+ * back is in release.c.
  */
 #include <string.h>
 
-#include "core/calendar.h"
 #include "core/doubt.h"
-#include "core/give.h"
 #include "core/serve.h"
 #include "flow/door.h"
 #include "flow/event.h"
@@ -25,16 +24,6 @@
 
 static const kp_ask no_ask;
 
-uint64_t kp__ask_deadline(const struct kp__pool *pool, const kp_ask *ask, uint64_t now)
-{
-    uint64_t at = KP__NEVER;
-
-    if (ask->within_ms != 0) at = kp__after(now, ask->within_ms);
-    else if (!ask->until.ns) at = kp__later(now, pool->deadline);
-    if (ask->until.ns && ask->until.ns < at) at = ask->until.ns;
-    return at;
-}
-
 /* Read the clock, once, when something first needs it: a bare hit does not (L9). */
 static uint64_t start_clock(struct kp__get *g, const kp_ask *ask)
 {
@@ -44,144 +33,6 @@ static uint64_t start_clock(struct kp__get *g, const kp_ask *ask)
     r->arrived = kp__time(g->pool);
     r->deadline = kp__ask_deadline(g->pool, ask, r->arrived);
     return r->arrived;
-}
-
-/* ---- 3. wait --------------------------------------------------------------------------------- */
-
-/* Back into the queue, if there is time left. */
-static void wait_again(struct kp__get *g, uint64_t now, struct kp__todo *todo)
-{
-    struct kp__request *r = g->request;
-    int late = r->at_once ? KP_EAGAIN : KP_ETIMEDOUT;
-
-    if (now < r->deadline) kp__wait_again(&g->pool->core, r, NULL, now, todo);
-    else kp__grant_no(r, late, KP__BY_DEADLINE);
-}
-
-/* The run of a driver function that is under way for this request, or NULL. */
-static struct kp__job *job_for(const struct kp__request *r)
-{
-    const struct kp__slot *making = kp__under_way(r);
-
-    return making ? making->errand->job : NULL;
-}
-
-/* Its own creation, or check, has taken as long as it may. */
-static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struct kp__todo *todo)
-{
-    struct kp__request *r = g->request;
-
-    if (checking || r->sub->rules->retry_requests) {
-        wait_again(g, now, todo);
-        return;
-    }
-    kp__grant_no(r, KP_ECREATE, KP__BY_CREATE_TIMEOUT);
-    if (!r->why) return;
-    r->why->code = KP_ECREATE;
-    strcpy(r->why->text, "the create took longer than create_timeout_ms");
-}
-
-/* Its deadline has come, or what is under way for it has taken as long as it may. */
-static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo *todo)
-{
-    struct kp__request *r = g->request;
-    const struct kp__slot *making = kp__under_way(r);
-    struct kp__job *job = job_for(r);
-    bool checking = making && making->state == KP__LENT, late = now >= r->deadline;
-
-    if (late && checking) r->limit = KP__BY_DEADLINE; /* there is one for it, and nobody ahead */
-    /* cover: never, because under this lock it was found waiting */
-    if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
-    if (!late) give_up_making(g, checking, now, todo);
-    else if (r->at_once) r->grant.code = KP_EAGAIN; /* it is not to wait */
-    return job && now >= job->until ? kp__job_not_needed(job) : NULL; /* else it has its own time */
-}
-
-/* When it gives up: at its deadline, or when what is under way for it has taken too long. */
-static uint64_t end_of(const struct kp__request *r)
-{
-    const struct kp__job *job = job_for(r);
-
-    return job ? kp__sooner(r->deadline, job->until) : r->deadline;
-}
-
-uint64_t kp__get_until(const struct kp__get *g)
-{
-    uint64_t again = g->courtesy_until ? g->courtesy_until : kp__next_look(g->request);
-
-    return kp__sooner(end_of(g->request), again); /* if `again` moves, the owner is nudged */
-}
-
-/* Was it invited? Then for a moment it leaves what it came for to the key that gave that back
- * (core/serve.c, invite). */
-static bool steps_back(struct kp__get *g, uint64_t now)
-{
-    struct kp__request *r = g->request;
-
-    if (r->invited && !g->courtesy_until) g->courtesy_until = now + kp__courtesy(&g->pool->core);
-    if (!r->invited || now >= kp__sooner(g->courtesy_until, end_of(r))) {
-        g->courtesy_until = 0;
-        return false;
-    }
-    /* relaxed: under the lock; the nudge has been noticed */
-    atomic_store_explicit(&r->state, KP__WAITING, memory_order_relaxed);
-    return true;
-}
-
-struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
-{
-    struct kp__request *r = g->request;
-
-    if (r->grant.kind != KP__GRANT_WAIT) return NULL;
-    uint64_t now = kp__time(g->pool);
-    bool invited = r->invited;
-    if (steps_back(g, now)) return NULL;
-    kp__heed(&g->pool->core, r, now, todo);
-    if (r->grant.kind != KP__GRANT_WAIT) return NULL;
-    if (now >= end_of(r)) return give_up(g, now, todo);
-    if (invited || now < kp__next_look(r)) return NULL;
-    kp__next_look_set(&g->pool->core, r, KP__NEVER); /* settling sets it anew */
-    kp__settle(&g->pool->core, r->sub, now, todo);
-    return NULL;
-}
-
-static bool looks_for_deadlocks(const struct kp__pool *pool)
-{
-    /* relaxed: constant once the pool is open */
-    return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) != 0;
-}
-
-/* Park until the request is answered, its deadline comes, or it is time to look again. With the
- * lock before and after. */
-static void wait(struct kp__get *g, struct kp__todo *todo)
-{
-    struct kp__pool *pool = g->pool;
-    uint64_t until = kp__get_until(g);
-    bool looks = looks_for_deadlocks(pool);
-    struct kp__sleeper self;
-
-    if (g->request->offered) until = kp__sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
-    if (looks) kp__sleep_begin(g, &self, todo);
-    kp__step_out(pool, todo);
-    pool->world->park((uint32_t *)&g->request->state, KP__WAITING, until, pool->world->ctx);
-    kp__step_in(pool);
-    if (looks) kp__sleep_end(&self);
-    struct kp__job *late = kp__get_look(g, todo);
-    if (late) kp__job_hurry(pool, late, todo);
-}
-
-/* End a get from outside: take it out of the queue, or give back what it was granted. */
-struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
-{
-    struct kp__request *r = g->request;
-    struct kp__job *job = job_for(r);
-    uint64_t now = kp__time(g->pool);
-
-    /* cover: never, because whoever waits can be withdrawn */
-    if (r->grant.kind != KP__GRANT_WAIT || !kp__withdraw(&g->pool->core, r, now, todo))
-        kp__decline(&g->pool->core, r, now, todo);
-    r->grant.code = KP_ECANCELED;
-    return job ? kp__job_call_off(job) : NULL;
 }
 
 /* ---- 5. check -------------------------------------------------------------------------------- */
@@ -217,43 +68,6 @@ static void open_to_others(struct kp__get *g, struct kp__todo *todo)
     kp__settle(&g->pool->core, g->request->sub, kp__time(g->pool), todo);
 }
 
-/* Is the resource still good? If not, it is destroyed, and the request waits again, at its old
- * place and with its old deadline. */
-static bool check(struct kp__get *g, struct kp__todo *todo)
-{
-    struct kp__pool *pool = g->pool;
-    struct kp__slot *slot = g->request->slot;
-    uint32_t seat = g->request->grant.seat;
-
-    if (!must_validate(g)) {
-        open_to_others(g, todo);
-        return true;
-    }
-    kp__close_seats(slot); /* nobody shares it before it is known to be good */
-    kp__seat_at(slot, seat)->ending = true; /* and nobody has its lease yet, to end it */
-    if (!kp__stands_by(pool)) {
-        kp__job_check(pool, slot, seat, g->request, todo);
-        return false;
-    }
-    kp__do(pool, todo); /* destroy what it passed over */
-    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request, todo);
-    uint64_t now = kp__time(pool);
-    if (status == 0 && !slot->errand->doomed) {
-        kp__seat_at(slot, seat)->ending = false;
-        kp__file_slot(&pool->core, slot); /* as in kp__checked */
-        open_to_others(g, todo);
-        return true;
-    }
-    if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
-    /* before the bad one's room is given away: nobody overtakes it. One that is not to wait has no
-     * time that could be over: it may have another one that is there */
-    if (status <= 0 && g->request->at_once)
-        kp__wait_again(&pool->core, g->request, NULL, now, todo);
-    else wait_again(g, now, todo);
-    kp__do(pool, todo);
-    return false;
-}
-
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 /* To destroy what was in its way took all its time: it may not begin to create any more. The room
@@ -267,12 +81,38 @@ static void create_too_late(struct kp__get *g, uint64_t now, struct kp__todo *to
     kp__grant_no(r, KP_ETIMEDOUT, KP__BY_DESTRUCTION);
 }
 
+/* Destroy its victims, one after the other, and what it passed over. */
+static void make_way(struct kp__get *g, struct kp__todo *todo)
+{
+    struct kp__request *r = g->request;
+    struct kp__slot *victim = r->slot, *next;
+
+    if (victim) r->time_passed = true;
+    for (; victim; victim = next) {
+        next = victim->errand->victim.next;
+        kp__do(g->pool, todo);
+        kp__destroy(g->pool, victim, r->sub, todo);
+    }
+    if (!r->of_loop && kp__do(g->pool, todo)) r->time_passed = true;
+}
+
+/* KP_FAIL_RETRY: that its create failed is not its answer; it waits for what it waited for before,
+ * `limit`, and tries again. */
+static void try_again(struct kp__get *g, uint8_t limit, struct kp__todo *todo)
+{
+    struct kp__request *r = g->request;
+
+    r->limit = limit;
+    kp__get_wait_again(g, kp__time(g->pool), todo);
+    if (r->grant.kind != KP__GRANT_NO && r->why) memset(r->why, 0, sizeof *r->why);
+}
+
 /* 4. create, after its victim is destroyed. */
 static void create(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = g->request;
-    struct kp__slot *victim = r->slot, *next;
+    struct kp__slot *victim = r->slot;
 
     if (pool->core.phase == KP__CLOSED) { /* what it makes would be destroyed at once */
         kp__decline(&pool->core, r, kp__time(pool), todo);
@@ -280,18 +120,12 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         return;
     }
     if (victim && (victim->errand->victim.heir || !kp__stands_by(pool))) {
-        kp__job_evict(pool, victim, r, todo); /* the request comes back with the permit */
+        kp__destroy_for(pool, victim, r, todo); /* the request comes back with the permit */
         return;
     }
     bool destroys = victim || !kp__list_empty(&todo->doomed);
     bool in_time = destroys && kp__time(pool) < r->deadline;
-    if (victim) r->time_passed = true;
-    for (; victim; victim = next) {
-        next = victim->errand->victim.next;
-        kp__do(pool, todo);
-        kp__destroy(pool, victim, r->sub, todo);
-    }
-    if (!r->of_loop && kp__do(pool, todo)) r->time_passed = true;
+    make_way(g, todo);
     uint64_t now = r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived;
     if (in_time && now >= r->deadline) {
         create_too_late(g, now, todo);
@@ -299,12 +133,9 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     }
     uint8_t limit = r->limit;
     (void)kp__create(pool, r->sub, r, now);
-    if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
-        r->grant.code != KP_ECREATE || pool->core.phase != KP__OPEN)
-        return;
-    r->limit = limit; /* what it waits for has not changed */
-    wait_again(g, kp__time(pool), todo); /* KP_FAIL_RETRY: this failure is not its answer */
-    if (r->grant.kind != KP__GRANT_NO && r->why) memset(r->why, 0, sizeof *r->why);
+    if (r->grant.kind == KP__GRANT_NO && r->grant.code == KP_ECREATE &&
+        r->sub->rules->retry_requests && pool->core.phase == KP__OPEN)
+        try_again(g, limit, todo);
 }
 
 void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
@@ -331,11 +162,15 @@ int kp__get_run(struct kp__get *g, struct kp__todo *todo)
         switch (r->grant.kind) { /* cover: never, because an answer is a slot, a permit or a no */
         case KP__GRANT_WAIT:                           /* 3 */
             if (r->of_loop) return KP_PENDING;
-            wait(g, todo);
+            kp__get_wait(g, todo);
             break;
         case KP__GRANT_PERMIT: create(g, todo); break; /* 4 */
         case KP__GRANT_SLOT:                           /* 5 */
-            if (check(g, todo)) return 0;
+            if (!must_validate(g)) {
+                open_to_others(g, todo);
+                return 0;
+            }
+            kp__get_check(g, todo);
             break;
         case KP__GRANT_NO: return r->grant.code;
         }
@@ -390,7 +225,7 @@ static void lend(const struct kp__get *g, struct kp__seat *seat, kp_lease *out)
     kp__lease_write(g->pool, r->slot, r->grant.seat, out);
     seat->hold = KP__HELD; /* its borrower knows of it */
     seat->thread_id = kp__thread_id();
-    if (looks_for_deadlocks(g->pool) && !r->of_loop) seat->thread = kp__thread_number();
+    if (kp__looks_for_deadlocks(g->pool) && !r->of_loop) seat->thread = kp__thread_number();
 }
 
 void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *todo)
@@ -431,10 +266,20 @@ static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp
     return code;
 }
 
+/* Will it most likely be a bare hit, by rules that need no time? Then no clock is read (L9). */
+static bool is_bare(const struct kp__get *g)
+{
+    const struct kp__core *core = &g->pool->core;
+    const struct kp__subpool *sub = g->request->sub;
+
+    return !core->clocked && sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
+           !kp__budget_is_full(&core->lent) && !sub->rare->health.tripped &&
+           sub->rules->max_uses == KP__UNBOUND && g->request->flags == 0;
+}
+
 int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
                   struct kp__todo *todo)
 {
-    struct kp__core *core = &g->pool->core;
     struct kp__request *r = g->request;
     int code;
 
@@ -449,11 +294,8 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     r->sub = kp__find(g->pool, key, true, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
     if (is_asked) r->arrived = kp__time(g->pool);
-    bool bare = !timed && !core->clocked && r->sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
-                core->lent.used < core->lent.cap && !r->sub->rare->health.tripped &&
-                r->sub->rules->max_uses == KP__UNBOUND && r->flags == 0;
     g->pool->getting++;
-    kp__claim(core, r, bare ? 0 : start_clock(g, ask), todo); /* 2 */
+    kp__claim(&g->pool->core, r, !timed && is_bare(g) ? 0 : start_clock(g, ask), todo); /* 2 */
     if (r->grant.kind != KP__GRANT_SLOT)
         r->time_passed = kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
     return 0;
@@ -469,9 +311,8 @@ int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_l
     memset(out, 0, sizeof *out);
     kp__request_init(&request, false, site, ask ? ask->why : NULL);
     if (request.why) memset(request.why, 0, sizeof *request.why);
-    if ((g.pool = kp__enter(door, &code)) == NULL)
+    if ((g.pool = kp__enter(door, &todo, &code)) == NULL)
         return kp__no_pool(code, request.why, "kp_get: pool is NULL; did kp_pool_open fail?");
-    kp__todo_init(&todo, g.pool->world);
     bool tries = ask && (ask->flags & KP_DONT_WAIT) && ask->within_ms == KP_NONE;
     if (kp__hit_late(g.pool, key, ask, site, out)) {
         kp__leave(g.pool, &todo);

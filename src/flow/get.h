@@ -18,7 +18,9 @@ struct kp__get {
     bool told;               /* a deadlock of this get was told (deadlock.c) */
 };
 
-/* NULL, or what is wrong with the ask (ask.c). */
+/* ---- what it says (ask.c) -------------------------------------------------------------------- */
+
+/* NULL, or what is wrong with the ask. */
 const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask);
 
 /* L4: one absolute deadline, worked out once, of an ask that is not refused. */
@@ -30,6 +32,8 @@ static inline bool kp__ask_is_at_once(const struct kp__pool *pool, const kp_ask 
     return ask->within_ms ? ask->within_ms == KP_NONE : !ask->until.ns && !pool->deadline;
 }
 
+/* ---- its steps (get.c) ----------------------------------------------------------------------- */
+
 /* Steps 1 and 2: check the ask, find the key, claim. `timed`: the clock is needed in any case. 0:
  * the grant says how to go on. Else the get was refused before it began, and kp__get_end must not
  * be called. With the lock. */
@@ -40,6 +44,19 @@ int kp__get_begin(struct kp__get *get, kp_key key, const kp_ask *ask, bool timed
  * With the lock, which is given back meanwhile. */
 int kp__get_run(struct kp__get *get, struct kp__todo *todo);
 
+/* Tell that a key's circuit lets its first probe through. With the lock, which is given back if
+ * anybody listens. */
+void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
+
+/* ---- 3. wait (wait.c) ------------------------------------------------------------------------ */
+
+/* Park until the request is answered, its deadline comes, or it is time to look again; then look.
+ * With the lock, which is given back meanwhile. */
+void kp__get_wait(struct kp__get *get, struct kp__todo *todo);
+
+/* Back into the queue, if there is time left. With the lock. */
+void kp__get_wait_again(struct kp__get *get, uint64_t now, struct kp__todo *todo);
+
 /* When to look again at a request that waits, if its owner is not told to before. With the lock. */
 uint64_t kp__get_until(const struct kp__get *get);
 
@@ -48,12 +65,34 @@ uint64_t kp__get_until(const struct kp__get *get);
  * (kp__job_hurry) as soon as user code may run: driver.cancel may call the pool. */
 struct kp__job *kp__get_look(struct kp__get *get, struct kp__todo *todo);
 
-/* Give up, and give back whatever it was granted. With the lock. Returns a job as above. */
+/* Give up from outside: take it out of the queue, or give back what it was granted. With the lock.
+ * Returns a job as above. */
 struct kp__job *kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
 
-/* Tell that a key's circuit lets its first probe through. With the lock, which is given back if
- * anybody listens. */
-void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
+/* ---- 5. check (check.c) ---------------------------------------------------------------------- */
+
+/* Is the resource that it was granted still good? Then its grant says so. If not, the resource is
+ * destroyed, and the request waits again at its old place and with its old deadline. Or it waits
+ * for the answer of a job. With the lock, which is given back meanwhile. */
+void kp__get_check(struct kp__get *get, struct kp__todo *todo);
+
+/* ---- 6. lend, or say why not (get.c) --------------------------------------------------------- */
+
+/* Before a get ends with KP_ETIMEDOUT: fill its kp_why, and tell. With the lock, which is given
+ * back meanwhile: user code may then cancel a loop's request, which is gone afterwards. */
+void kp__get_tell(struct kp__get *get, struct kp__todo *todo);
+
+/* Count, and write the lease or fill the kp_why. With the lock. */
+void kp__get_end(struct kp__get *get, int code, kp_lease *out, struct kp__todo *todo);
+
+/* ---- deadlocks (deadlock.c) ------------------------------------------------------------------ */
+
+/* Does this pool look for them? */
+static inline bool kp__looks_for_deadlocks(const struct kp__pool *pool)
+{
+    /* relaxed: constant once the pool is open */
+    return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) != 0;
+}
 
 /* A thread that sleeps in a pool that looks for deadlocks. Guard: that pool's lock. */
 struct kp__sleeper {
@@ -70,15 +109,8 @@ struct kp__sleeper {
 
 /* The thread is about to sleep. If that makes a deadlock, the deadlock is told, and the request may
  * have its answer on return (KP_EDEADLK). With the lock, which is given back meanwhile.
- * kp__sleep_end: its sleep is over. With the lock. In deadlock.c. */
+ * kp__sleep_end: its sleep is over. With the lock. */
 void kp__sleep_begin(struct kp__get *get, struct kp__sleeper *self, struct kp__todo *todo);
 void kp__sleep_end(struct kp__sleeper *self);
-
-/* Before a get ends with KP_ETIMEDOUT: fill its kp_why, and tell. With the lock, which is given
- * back meanwhile: user code may then cancel a loop's request, which is gone afterwards. */
-void kp__get_tell(struct kp__get *get, struct kp__todo *todo);
-
-/* Step 6: count, and write the lease or fill the kp_why. With the lock. */
-void kp__get_end(struct kp__get *get, int code, kp_lease *out, struct kp__todo *todo);
 
 #endif

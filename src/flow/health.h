@@ -14,10 +14,10 @@
  * meanwhile. */
 bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
-/* kp__test_doubts: the keeper tests those of this key that are in doubt. kp__say_gone: the peer of
- * this one, which is lent or being tested, is gone. With the lock, given back meanwhile. */
+/* kp__test_doubts: the keeper tests those of this key that are in doubt. kp__doubt_others: the peer
+ * of this one, which is lent or being tested, is gone. With the lock, given back meanwhile. */
 void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
-void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+void kp__doubt_others(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* ---- descriptors (watch.c) ------------------------------------------------------------------- */
 

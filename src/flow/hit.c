@@ -255,7 +255,7 @@ static KP__PART bool swing_back(kp_lease *lease)
  * waits for the lock just to seek one. */
 static bool seeks_home(const kp_lease *lease)
 {
-    const struct kp_pool *door = kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1);
+    const struct kp_pool *door = kp__lease_door(lease);
 
     /* relaxed: constant since before its first lane opened */
     return door && atomic_load_explicit(&door->homes, memory_order_relaxed) &&
@@ -296,7 +296,7 @@ enum kp__asked kp__ask(const kp_lease *lease)
         !atomic_compare_exchange_strong_explicit(&cell->word, &word, ending, memory_order_relaxed,
                                                  memory_order_relaxed))
         return KP__UNASKED;
-    const struct kp_pool *door = kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1);
+    const struct kp_pool *door = kp__lease_door(lease);
     /* relaxed: a resource that is lent keeps its pool */
     if (!kp__is_clean(atomic_load_explicit(&door->pool, memory_order_relaxed), cell->resource))
         return KP__UNCLEAN;

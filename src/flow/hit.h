@@ -171,7 +171,7 @@ bool kp__is_clean(const struct kp__pool *pool, void *resource);
 /* Give back what was claimed by mistake, as if it had never been lent (release.c). */
 void kp__unlend(kp_lease *lease);
 
-/* The numbers of a lease that has begun (release.c). With the lock. */
+/* The numbers of a lease that has begun (lease.c). With the lock. */
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
                      kp_lease *out);
 

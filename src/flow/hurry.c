@@ -26,9 +26,10 @@ struct kp__job *kp__job_not_needed(struct kp__job *job)
     uint32_t state = KP__JOB_POSTED;
 
     if (!may_hurry(job) || job->hurried) return NULL;
-    /* release: pairs with the acquire in kp__job_perform; relaxed: the state is only looked at */
+    /* release: pairs with the acquire in kp__job_perform; acquire: if it has begun, pairs with the
+     * release there, or in kp__job_detach */
     bool posted = atomic_compare_exchange_strong_explicit(
-        &job->state, &state, KP__JOB_HURRIED, memory_order_release, memory_order_relaxed);
+        &job->state, &state, KP__JOB_HURRIED, memory_order_acq_rel, memory_order_acquire);
     job->hurried = posted || state == KP__JOB_DETACHED; /* else it is being answered */
     if (!job->hurried) return NULL;
     job->kept = job->slot->sub;

@@ -14,14 +14,11 @@
 
 #include "base/cancel.h"
 #include "base/check.h"
-#include "core/calendar.h"
-#include "core/give.h"
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
 #include "flow/here.h"
 #include "flow/loop.h"
-#include "flow/resource.h"
 #include "flow/upkeep.h"
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
@@ -63,35 +60,10 @@ void kp__job_aim(struct kp__job *job, struct kp__slot *slot)
     atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
 }
 
-/* Init it to reset or validate what is lent: for `request`, or on the way back (NULL). Only a
- * validate has a time of its own. */
-static void init_for(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
-                     struct kp__slot *slot, uint32_t seat, const struct kp__request *request)
-{
-    uint64_t most = kind == KP_JOB_VALIDATE ? slot->sub->rules->validate_timeout : KP__NEVER;
-    uint64_t until = request ? request->deadline : KP__NEVER;
-    uint64_t now = most != KP__NEVER || until != KP__NEVER ? kp__time(pool) : 0;
-    const char *tag = request ? request->tag : kp__seat_tag(slot, kp__seat_at(slot, seat));
-
-    kp__job_init(job, pool, kind, slot, tag, now, kp__sooner(until, kp__later(now, most)));
-    job->seat = seat;
-    job->when = request ? KP_CHECK_GET : KP_CHECK_RETURN;
-}
-
 void kp__job_post(struct kp__job *job)
 {
     /* relaxed: whoever runs it gets it through a lock */
     atomic_store_explicit(&job->state, KP__JOB_POSTED, memory_order_relaxed);
-}
-
-/* The same on the way back, where nobody stands by: upkeep sees to its time (hurry.c). With the
- * lock. */
-static void init_return(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
-                        struct kp__slot *slot, uint32_t seat)
-{
-    init_for(job, pool, kind, slot, seat, NULL);
-    kp__job_post(job);
-    if (pool->driver.cancel) kp__file_slot_at(&pool->core, slot, job->until);
 }
 
 /* Wait for the answer of a job that this thread stands by. False: there was none by `until`. */
@@ -124,16 +96,6 @@ bool kp__job_detach(struct kp__job *job)
                                                    memory_order_release, memory_order_relaxed);
 }
 
-/* Reasons often come from a vendor's library, which may have lines of detail, and a line's end. */
-static void make_one_line(char *text)
-{
-    size_t length = strlen(text);
-
-    for (char *p = text; *p; p++)
-        if ((*p > 0 && *p < ' ') || *p == 0x7f) *p = ' ';
-    while (length > 0 && text[length - 1] == ' ') text[--length] = 0;
-}
-
 int kp_job_fail(kp_job *face, int vendor_code, const char *text)
 {
     if (!face) return (void)kp__misuse(NULL, NULL, "kp_job_fail: job is NULL"), KP_ECREATE;
@@ -141,8 +103,7 @@ int kp_job_fail(kp_job *face, int vendor_code, const char *text)
 
     job->failure.code = KP_ECREATE;
     job->failure.vendor_code = vendor_code;
-    snprintf(job->failure.text, sizeof job->failure.text, "%s", text ? text : "");
-    make_one_line(job->failure.text);
+    kp__copy_line(job->failure.text, sizeof job->failure.text, text ? text : "");
     return KP_ECREATE;
 }
 
@@ -177,67 +138,6 @@ void kp__job_returned(struct kp__job *job, int status, void *resource)
     kp__job_await(job);
 }
 
-bool kp__job_is_good(const struct kp__job *job)
-{
-    bool ended = job->called_off && job->pool->core.phase == KP__CLOSED;
-
-    return job->status >= 0 || (ended && job->status != KP_EGONE);
-}
-
-void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo)
-{
-    const struct kp__slot *slot = job->slot;
-    kp_why why;
-
-    if (kp__job_is_good(job) || !job->pool->on_event) return;
-    kp__say_failure(&why, job->status, &job->failure);
-    kp__event_within(job->pool, KP_EVENT_INVALID, slot->sub, slot->resource, job->status, &why,
-                     todo);
-}
-
-/* The answer of a validate that nobody stood by: its sponsor gets the lease, or the lease ends. */
-static void check_finish(struct kp__job *job)
-{
-    struct kp__pool *pool = job->pool;
-    struct kp__slot *slot = job->slot;
-    uint32_t seat = job->seat;
-    struct kp__todo todo;
-
-    kp__come_in(pool, &todo);
-    bool good = kp__job_is_good(job);
-    kp__tell_invalid(job, &todo);
-    kp__take_note(job, &todo);
-    kp__job_put(job);
-    kp__checked(&pool->core, slot, seat, good, kp__time(pool), &todo);
-    kp__tell_news(pool, &todo);
-    kp__leave(pool, &todo);
-}
-
-/* The answer of a reset, or a validate on return, that nobody stood by: the lease ends. */
-static void return_finish(struct kp__job *job)
-{
-    struct kp__pool *pool = job->pool;
-    struct kp__slot *slot = job->slot;
-    uint32_t seat = job->seat;
-    kp_cause cause = job->face.kind == KP_JOB_RESET ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
-    struct kp__todo todo;
-
-    kp__come_in(pool, &todo);
-    bool good = kp__job_is_good(job);
-    if (good && job->then_validate && !kp__is_going(&pool->core, slot)) {
-        init_return(job, pool, KP_JOB_VALIDATE, slot, seat);
-        kp__leave(pool, &todo); /* which stays: this slot is lent */
-        kp__job_send(job);
-        return;
-    }
-    kp__tell_invalid(job, &todo);
-    kp__take_note(job, &todo);
-    kp__job_put(job);
-    kp__give(&pool->core, slot, seat, good, cause, kp__time(pool), &todo);
-    kp__tell_news(pool, &todo);
-    kp__leave(pool, &todo);
-}
-
 /* A job that nobody stood by was answered. */
 static void go_on(struct kp__job *job)
 {
@@ -246,9 +146,9 @@ static void go_on(struct kp__job *job)
     case KP_JOB_DESTROY: kp__destroy_finish(job); break;
     case KP_JOB_REVOKE: kp__revoke_finish(job); break;
     default:
-        if (job->when == KP_CHECK_RETURN) return_finish(job);
+        if (job->when == KP_CHECK_RETURN) kp__return_finish(job);
         else if (job->when == KP_CHECK_KEEPER) kp__test_finish(job);
-        else check_finish(job);
+        else kp__check_finish(job);
     }
 }
 
@@ -347,29 +247,6 @@ struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, str
     return own;
 }
 
-/* When its time is over, a pending answer is not waited for any longer (KP_PENDING is the result
- * then). A job of the caller's own is waited for to its end: it would be gone when that comes. */
-int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
-                const struct kp__request *request, struct kp__todo *todo)
-{
-    int (*fn)(kp_job *, void *) =
-        kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
-    struct kp__job own, *job = kp__job_borrow(pool, slot, &own);
-
-    init_for(job, pool, kind, slot, seat, request);
-    kp__step_aside(pool, todo);
-    int cancel = kp__cancel_hold();
-    int status = kp__job_call(job, fn, job == &own ? KP__NEVER : job->until);
-    kp__cancel_free(cancel);
-    kp__step_in(pool);
-    if (status != KP_PENDING) {
-        kp__tell_invalid(job, todo);
-        kp__take_note(job, todo);
-    }
-    if (job != &own && status != KP_PENDING) kp__job_put(job);
-    return status < 0 || status == KP_PENDING ? status : 0;
-}
-
 /* ---- nobody stands by ------------------------------------------------------------------------ */
 
 static void perform(struct kp__job *job)
@@ -377,10 +254,8 @@ static void perform(struct kp__job *job)
     const kp_driver *driver = &job->pool->driver;
     kp_job *face = &job->face;
     void *made = NULL;
-    int status;
+    int status, cancel = kp__cancel_hold();
 
-    face->loop = job->pool->loop ? job->pool->loop : kp__here.loops ? kp__here.loop : NULL;
-    int cancel = kp__cancel_hold();
     switch (face->kind) {
     case KP_JOB_CREATE: status = driver->create(face, &made); break;
     case KP_JOB_VALIDATE: status = driver->validate(face, face->resource); break;
@@ -397,12 +272,16 @@ static void perform(struct kp__job *job)
 void kp__job_perform(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
-    uint32_t state = KP__JOB_POSTED;
+    /* relaxed: until it has begun, others only mark it as hurried */
+    uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
     struct kp__todo todo;
 
-    /* acquire: where kp__job_not_needed was faster, so that this fails, pairs with its release */
+    if (state == KP__JOB_POSTED || state == KP__JOB_HURRIED)
+        job->face.loop = pool->loop ? pool->loop : kp__here.loops ? kp__here.loop : NULL;
+    state = KP__JOB_POSTED;
+    /* release, acquire: pair with kp__job_not_needed, which may read the job now, or was faster */
     if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_DETACHED,
-                                                memory_order_acquire, memory_order_acquire)) {
+                                                memory_order_acq_rel, memory_order_acquire)) {
         perform(job);
         return;
     }
@@ -437,62 +316,4 @@ void kp__job_send(struct kp__job *job)
     if (crew) kp__crew_post(pool, job);
     else if (loop) kp__loop_post(loop, job);
     else kp__job_perform(job);
-}
-
-/* With the lock, given back meanwhile. The caller's to-dos wait: they may run user code, which may
- * end the request. */
-static void send(struct kp__pool *pool, struct kp__job *job)
-{
-    struct kp__todo none;
-
-    kp__todo_init(&none, pool->world);
-    kp__step_out(pool, &none);
-    kp__job_send(job);
-    kp__step_in(pool);
-}
-
-void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
-                   struct kp__request *request, struct kp__todo *todo)
-{
-    bool closed = pool->core.phase == KP__CLOSED;
-    struct kp__job *job = closed ? NULL : kp__job_find(pool, slot);
-    uint64_t now = kp__time(pool);
-
-    if (!job) {
-        kp__grant_no(request, closed ? KP_ECLOSED : KP_ENOMEM, KP__NOT_BOUND);
-        kp__give(&pool->core, slot, seat, true, KP_CAUSE_SURPLUS, now, todo);
-        return;
-    }
-    init_for(job, pool, KP_JOB_VALIDATE, slot, seat, request);
-    kp__job_post(job);
-    kp__wait_again(&pool->core, request, slot, now, todo);
-    send(pool, job);
-}
-
-bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
-                    bool validate, struct kp__todo *todo)
-{
-    struct kp__job *job = kp__job_find(pool, slot);
-
-    if (!job) return false;
-    init_return(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot, seat);
-    job->then_validate = reset && validate;
-    kp__step_out(pool, todo);
-    kp__job_send(job);
-    kp__step_in(pool);
-    return true;
-}
-
-void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
-                   struct kp__todo *todo)
-{
-    bool goes = victim->errand->victim.heir != NULL; /* it was waived */
-    struct kp__todo none;
-
-    kp__errand(&pool->core, victim)->victim.heir = request->sub;
-    kp__errand(&pool->core, victim)->probe = kp__probe_take(request);
-    kp__wait_again(&pool->core, request, victim, kp__time(pool), todo);
-    kp__todo_init(&none, pool->world); /* the caller's waits: it may run user code */
-    if (!goes && !kp__destroy_sent(pool, victim, &none))
-        kp__list_push_back(&todo->doomed, &victim->link); /* and so may destroying this one */
 }

@@ -32,7 +32,7 @@ struct kp__job {
     struct kp__failure failure; /* what kp_job_fail said */
     uint8_t when;               /* validate or reset: KP_CHECK_GET, _RETURN, or _KEEPER (a test) */
     bool then_validate;         /* reset: validate is to follow */
-    bool own_time;              /* create: it goes on until then, whatever becomes of its request */
+    bool own_time;              /* create: it goes on until `until`, whatever its request does */
     bool hurried;               /* Guard: the pool's lock. driver.cancel was called, or will be */
     bool called_off;            /* the same. Hurried because its request was cancelled, or refused
                                    since the pool closes */
@@ -72,13 +72,7 @@ bool kp__keeps_jobs(const struct kp__pool *pool);
  * is found out; else the caller's own. With the lock. */
 struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own);
 
-/* ---- for a get, and for the end of a lease --------------------------------------------------- */
-
-/* Is this thread to stand by, waiting for what the driver answers? Not in a pool that names a loop;
- * not if it is in kp_job_done, for it may be the only one that answers; and not if it is the thread
- * of an event loop and the pool can have jobs that nobody stands by (kp__keeps_jobs): then a job is
- * sent. */
-bool kp__stands_by(const struct kp__pool *pool);
+/* ---- of what is lent: check and reset (check.c) ---------------------------------------------- */
 
 /* Run validate or reset on a lent slot, for `request`, or on the way back (NULL), and stand by: 0,
  * or negative; KP_PENDING if no answer came in its time: when it comes, it ends the lease. With the
@@ -86,22 +80,24 @@ bool kp__stands_by(const struct kp__pool *pool);
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
                 const struct kp__request *request, struct kp__todo *todo);
 
-/* Validate on the way in, where nobody stands by: `request` waits for the outcome. With the lock,
- * which is given back meanwhile. */
-void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
-                   struct kp__request *request, struct kp__todo *todo);
-
 /* Reset and then validate on the way back, as far as `reset` and `validate` say, where nobody
  * stands by: the outcome ends the lease. False: out of memory, nothing was begun. */
 bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
                     bool validate, struct kp__todo *todo);
 
-/* Have a victim destroyed where nobody stands by, unless it is on its way already: `request` waits
- * for the permit that comes of it. With the lock, given back meanwhile. */
-void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
-                   struct kp__todo *todo);
+/* Does the answer to a validate or reset leave the resource as good as it was? One that was called
+ * off because its pool closes does: it says nothing, unless that the peer is gone. With the lock.
+ * If not, send the event; the lock is given back meanwhile. */
+bool kp__job_is_good(const struct kp__job *job);
+void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo);
 
 /* ---- run ------------------------------------------------------------------------------------- */
+
+/* Is this thread to stand by, waiting for what the driver answers? Not in a pool that names a loop;
+ * not if it is in kp_job_done, for it may be the only one that answers; and not if it is the thread
+ * of an event loop and the pool can have jobs that nobody stands by (kp__keeps_jobs): then a job is
+ * sent. */
+bool kp__stands_by(const struct kp__pool *pool);
 
 /* Call validate, reset or destroy for a slot, and stand by, as kp__job_run does. Without the lock,
  * and with pthread_cancel held off (base/cancel.h). */
@@ -143,11 +139,15 @@ void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
 
 /* ---- what follows an answer that nobody stood by for ----------------------------------------- */
 
-/* A creation, the end of a resource, a revocation, a test by the keeper. Without the lock. */
+/* A creation, the end of a resource, a revocation, a test by the keeper; a check, after which its
+ * sponsor gets the lease or the lease ends; a reset, or a validate on return, after which the lease
+ * ends. Without the lock. */
 void kp__create_finish(struct kp__job *job);
 void kp__destroy_finish(struct kp__job *job);
 void kp__revoke_finish(struct kp__job *job);
 void kp__test_finish(struct kp__job *job);
+void kp__check_finish(struct kp__job *job);
+void kp__return_finish(struct kp__job *job);
 
 /* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
 
@@ -155,11 +155,5 @@ void kp__test_finish(struct kp__job *job);
  * doubt; if its peer is gone (KP_EGONE), the others of its key are. With the lock, given back
  * meanwhile. */
 void kp__take_note(const struct kp__job *job, struct kp__todo *todo);
-
-/* Does the answer to a validate or reset leave the resource as good as it was? One that was called
- * off because its pool closes does: it says nothing, unless that the peer is gone. With the lock.
- * If not, send the event; the lock is given back meanwhile. In job.c. */
-bool kp__job_is_good(const struct kp__job *job);
-void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo);
 
 #endif

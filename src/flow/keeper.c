@@ -166,7 +166,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
     kp__test_doubts(pool, sub, todo);
     refill(pool, sub, now);
     renew(pool, sub, now);
-    kp__let_on(&pool->core, now); /* this one may have been let on, and wanted nothing more */
+    kp__let_next_on(&pool->core, sub, now);
     sub->interest--;
     kp__forget(pool, sub, now, todo);
 }
@@ -197,10 +197,9 @@ void kp__terms_end(kp_pool *door)
 {
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
     if (!pool) return;
-    kp__todo_init(&todo, pool->world);
     kp__lane_shut_due(&pool->core, kp__time(pool), AT_ONCE);
     pool->term = KP__NEVER; /* so that kp__announce tells the next one */
     kp__leave(pool, &todo);
@@ -210,10 +209,9 @@ int64_t kp_keep(kp_pool *door)
 {
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
     if (!pool) return (void)kp__no_pool(code, NULL, "kp_keep: pool is NULL"), -1;
-    kp__todo_init(&todo, pool->world);
     uint64_t now = kp__time(pool);
     pool->late_reported = false;
     kp__note_time(&pool->core, now);

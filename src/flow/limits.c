@@ -149,7 +149,6 @@ int kp__rules_fit_driver(const struct kp__rules *rules, const kp_driver *driver,
 
 int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why)
 {
-    static const char *const groups[] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
     const int64_t kept[] = { rules->min_live, rules->floor };
 
     for (int64_t keys = 1;; keys = bounds->keys) { /* one key first: that gives the plainer text */
@@ -158,7 +157,7 @@ int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds
                 return too_high(why, floor, "budget.max_live", bounds, keys);
             for (int i = 0; i < 2; i++)
                 if (rules->group[i] && above(kept[floor], keys, bounds->group[i]))
-                    return too_high(why, floor, groups[i], bounds, keys);
+                    return too_high(why, floor, kp__group_fields[i], bounds, keys);
         }
         if (above(rules->floor, keys, bounds->lent))
             return too_high(why, true, "budget.max_lent", bounds, keys);
@@ -256,9 +255,24 @@ static int64_t lasting(const struct kp__rules *r, uint64_t ttl, uint32_t check, 
     return kind == KP_KIND_EXCESS && r->excess_over > most ? r->excess_over : most;
 }
 
-static int64_t least(int64_t a, int64_t b)
+static void fill_lasting(struct kp__rules *r)
 {
-    return a < b ? a : b;
+    const struct {
+        int64_t most;
+        const char *field;
+    } ways[] = {
+        { lasting(r, r->idle_ttl, r->idle_check, KP_KIND_IDLE), "limits.idle_ttl_ms" },
+        { lasting(r, r->excess_ttl, r->excess_check, KP_KIND_EXCESS), "limits.excess_ttl_ms" },
+        { lasting(r, r->max_age, r->age_check, KP_KIND_AGE), "limits.max_age_ms" },
+    };
+
+    r->lasting = KP__UNBOUND;
+    r->lasting_by = NULL;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        if (ways[i].most >= r->lasting) continue;
+        r->lasting = ways[i].most;
+        r->lasting_by = ways[i].field;
+    }
 }
 
 static void fill_choices(struct kp__rules *r, const kp_limits *l)
@@ -283,9 +297,7 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->validate_on = (uint32_t)l->validate_on;
     r->respects_min = (uint32_t)l->respects_min;
     r->breaker_counts = (uint32_t)l->breaker_counts;
-    r->lasting = least(least(lasting(r, r->idle_ttl, r->idle_check, KP_KIND_IDLE),
-                             lasting(r, r->excess_ttl, r->excess_check, KP_KIND_EXCESS)),
-                       lasting(r, r->max_age, r->age_check, KP_KIND_AGE));
+    fill_lasting(r);
     r->clocked = r->idle_ttl != KP__NEVER || r->excess_ttl != KP__NEVER ||
                  r->max_age != KP__NEVER || r->shed_target != KP__NEVER || r->refuse_late ||
                  r->revoke_after != KP__NEVER;

@@ -180,8 +180,8 @@ static uint64_t next_due(kp_loop *loop, uint64_t *now)
     void *clock = loop->clock;
 
     if (first && first->at < at) at = first->at;
+    if (at != KP__NEVER) *now = now_ns(clock); /* with the lock, which that pool needs to go */
     kp__lock_give(&loop->box.lock, &kp__life);
-    if (at != KP__NEVER) *now = now_ns(clock);
     return at;
 }
 
@@ -312,27 +312,34 @@ static int64_t empty(kp_loop *loop)
     return cancelled;
 }
 
+/* False: a pool names it. Under the registry's lock no other can begin to (kp__loop_join). */
+static bool leave(kp_loop *loop)
+{
+    kp__lock_take(&registry, &kp__life);
+    kp__lock_take(&loop->box.lock, &kp__life);
+    bool needed = loop->pools > 0;
+    kp__lock_give(&loop->box.lock, &kp__life);
+    if (!needed) {
+        kp__mailbox_close(&loop->box);
+        /* relaxed: as in kp__loop_own */
+        atomic_store_explicit(&loop->owner, 0, memory_order_relaxed);
+        kp__here.loops--;
+        kp__here.loop = all; /* another loop of this thread, or NULL */
+        while (kp__here.loop && !kp__loop_is_mine(kp__here.loop))
+            kp__here.loop = kp__here.loop->next;
+    }
+    kp__lock_give(&registry, &kp__life);
+    return !needed;
+}
+
 int64_t kp_loop_close(kp_loop *loop)
 {
     if (!loop || kp__loop_is_inherited(loop)) return 0;
     const char *sentence = close_refused(loop);
     if (sentence) return kp__misuse(NULL, NULL, sentence);
     int64_t cancelled = empty(loop);
-    kp__lock_take(&loop->box.lock, &kp__life);
-    bool needed = loop->pools > 0;
-    kp__lock_give(&loop->box.lock, &kp__life);
-    if (needed)
-        return kp__misuse(NULL, NULL,
-                          "kp_loop_close: a pool that names this loop is open, or has resources "
-                          "out; the requests were cancelled, but the loop stays open");
-    kp__lock_take(&registry, &kp__life);
-    kp__mailbox_close(&loop->box);
-    /* relaxed: as in kp__loop_own */
-    atomic_store_explicit(&loop->owner, 0, memory_order_relaxed);
-    kp_loop *left = all; /* another loop of this thread, or NULL */
-    while (left && !kp__loop_is_mine(left)) left = left->next;
-    kp__lock_give(&registry, &kp__life);
-    kp__here.loops--;
-    kp__here.loop = left;
-    return cancelled;
+    if (leave(loop)) return cancelled;
+    return kp__misuse(NULL, NULL,
+                      "kp_loop_close: a pool that names this loop is open, or has resources out; "
+                      "the requests were cancelled, but the loop stays open");
 }

@@ -157,7 +157,7 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
     pool->on_event = o->on_event;
     pool->stack = o->stack;
     pool->ctx = o->ctx;
-    pool->budget = o->budget;
+    pool->budgets[0] = o->budget;
     pool->opened = kp__time(pool);
     pool->deadline = kp__span(o->deadline_ms);
     pool->keep_every = kp__span(o->keep_every_ms);
@@ -296,7 +296,7 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
     pool->world = world;
     pool->watch = -1;
     pool->door = door;
-    if (door) pool->core.id = door->index + 1;
+    if (door) pool->core.id = door->id;
     if (copy_name(pool, o->name) && keep_options(pool, o) && open_watch(pool, o))
         code = door ? furnish(pool, o, rules) : furnish_new(pool, o, rules);
     if (code == 0) {
@@ -317,7 +317,7 @@ int kp__pool_reopen(kp_pool *door, const struct kp__pool *old, struct kp__pool *
 
     if (code != 0) return code;
     kp_options options = old->reopen->options;
-    options.budget = old->budget; /* as last set; so are the limits, above */
+    options.budget = *kp__said_budget(old); /* as last set; so are the limits, above */
     if ((code = build(&options, rules, &door->world, door, out)) != 0)
         kp__rules_drop(&door->world, rules);
     return code;

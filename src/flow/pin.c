@@ -25,9 +25,8 @@ int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
 
     if (!pinned) return kp__misuse_by(door, NULL, "kp_pin: pinned is NULL; nothing was pinned");
     *pinned = kp_bytes(NULL, 0);
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
     if (!pool) return kp__no_pool(code, NULL, "kp_pin: pool is NULL");
-    kp__todo_init(&todo, pool->world);
     code = kp__check_key(pool, key, NULL, &todo);
     if (code == 0 && (sub = kp__find(pool, key, true, NULL, &code)) != NULL) {
         if (kp__lane_make(&pool->core, sub)) {
@@ -49,14 +48,13 @@ void kp_unpin(kp_pool *door, kp_key *pinned)
     int code;
 
     if (!pinned) return;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
     struct kp__subpool *sub;
     if (!pool) {
         (void)kp__no_pool(code, NULL, "kp_unpin: pool is NULL");
         *pinned = kp_bytes(NULL, 0);
         return;
     }
-    kp__todo_init(&todo, pool->world);
     sub = kp__is_pinned(*pinned) ? kp__known(pool, *pinned) : NULL;
     if (sub) {
         kp__shut(pool, sub);

@@ -1,63 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way back: return (7), reset (8), give (9, core/give.c). And what else can be done with a
- * lease: say whether its resource is to be reused, report, read.
- *
- * A lease is three numbers: the pool's id and the slot's index; the generation, with marks; the
- * seat, or its cell, with the count of forks (core/lane.h). They are looked up and bounds-checked,
- * never followed, so that a stale, copied or garbage lease is found out for as long as the process
- * lives (L10), and in its children.
+ * The way back: return (7), reset (8), give (9, core/give.c). What else can be done with a lease:
+ * lease.c.
  */
-#include <string.h>
+#include <stdio.h>
 
-#include "core/doubt.h"
 #include "core/give.h"
 #include "core/revoke.h"
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
-#include "flow/health.h"
 #include "flow/here.h"
-#include "flow/hit.h"
 #include "flow/job.h"
+#include "flow/lease.h"
 #include "flow/loop.h"
-
-void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
-                     kp_lease *out)
-{
-    out->resource = slot->resource;
-    const struct kp__seat *s = kp__seat_at(slot, seat);
-
-    out->opaque[0] = (uint64_t)pool->core.id << 32 | slot->item.index;
-    out->opaque[1] = kp__seat_word(s, pool->core.asks);
-    out->opaque[2] = kp__lease_marks(pool->forks) |
-                     (slot->cell ? KP__LEASE_CELL | slot->cell : seat);
-}
 
 /* ---- 7. return: whose lease is it, and is it still one? -------------------------------------- */
 
-struct held {
-    struct kp__pool *pool;
-    struct kp__slot *slot;
-    struct kp__seat *seat;
-    uint32_t number;
-    enum kp__asked asked;
-    bool over; /* it is not held, but it was */
-    bool stranded; /* it was lent by a process that this one was forked from */
-};
-
-static bool is_zero(const kp_lease *lease)
-{
-    return !lease->opaque[0] && !lease->opaque[1] && !lease->opaque[2];
-}
-
-static bool is_none(const kp_lease *lease)
-{
-    return !lease || is_zero(lease);
-}
-
 /* NULL: it is a lease that is held. Otherwise what the caller most likely did. */
-static const char *not_held(struct held *h, uint64_t word)
+static const char *not_held(struct kp__held *h, uint64_t word)
 {
     const char *dead = "this is not a lease of this pool; was the variable initialised?";
     uint64_t generation = word >> KP__WORD_BITS;
@@ -89,7 +50,7 @@ static bool is_of_before_fork(const kp_lease *lease)
 }
 
 /* Are its marks those of a lease of this pool? Then it names its seat, or, for seat 0, its cell. */
-static bool is_in_order(struct held *h, const kp_lease *lease)
+static bool is_in_order(struct kp__held *h, const kp_lease *lease)
 {
     uint64_t marks = kp__lease_marks(h->pool->forks), last = lease->opaque[2];
 
@@ -102,18 +63,10 @@ static bool is_in_order(struct held *h, const kp_lease *lease)
     return true;
 }
 
-/* The pool that it names, if there ever was one of this number; or NULL. */
-static struct kp_pool *door_of(const kp_lease *lease)
-{
-    uint32_t id = (uint32_t)(lease->opaque[0] >> 32);
-
-    return id ? kp__door_at(id - 1) : NULL;
-}
-
 /* The sentence about a lease that is not held; and which key it was of, if that can be told: it was
  * lent by this process, and its slot has lent nothing but this resource since. key_type.text is not
  * called: the lock is held. */
-static const char *with_key(const struct held *h, const kp_lease *lease, const char *sentence,
+static const char *with_key(const struct kp__held *h, const kp_lease *lease, const char *sentence,
                             char *text, size_t size)
 {
     uint64_t marks = kp__lease_marks(h->pool->forks);
@@ -134,16 +87,16 @@ static const char inherited[] =
     "this lease was lent before fork: only the parent can give it back";
 static const char no_lease[] = "this is not a lease; was the variable initialised?";
 
-/* Take the lock of the pool that a lease names, and look up the slot. False, without the lock: that
- * pool cannot be entered, which was told as misuse (unless quiet). */
-static bool come_to(const kp_lease *lease, bool quiet, struct held *h)
+/* Enter the pool that a lease names, and look up the slot. False: it cannot be entered, which was
+ * told as misuse (unless quiet). */
+static bool come_to(const kp_lease *lease, bool quiet, struct kp__held *h, struct kp__todo *todo)
 {
-    struct kp_pool *door = door_of(lease);
+    struct kp_pool *door = kp__lease_door(lease);
     int code = 0;
 
     h->stranded = door && is_of_before_fork(lease);
     if (h->stranded && quiet) return false;
-    h->pool = door ? kp__enter(door, &code) : NULL;
+    h->pool = door ? kp__enter(door, todo, &code) : NULL;
     if (h->pool) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
         return true;
@@ -157,7 +110,7 @@ static bool come_to(const kp_lease *lease, bool quiet, struct held *h)
 
 /* NULL: it is a lease that is held, by the books, for which its lane is shut. Otherwise what the
  * caller most likely did. */
-static const char *what_is_wrong(const kp_lease *lease, bool quiet, struct held *h)
+static const char *what_is_wrong(const kp_lease *lease, bool quiet, struct kp__held *h)
 {
     if (h->stranded) return inherited;
     h->over = kp__has_ended(lease);
@@ -170,26 +123,24 @@ static const char *what_is_wrong(const kp_lease *lease, bool quiet, struct held 
 
 /* Of a lease that we have come to: is it held? False, without the lock: it is not, which was told
  * as misuse (unless quiet). */
-static bool is_held(const kp_lease *lease, bool quiet, struct held *h)
+static bool is_held(const kp_lease *lease, bool quiet, struct kp__held *h, struct kp__todo *todo)
 {
     const char *sentence = what_is_wrong(lease, quiet, h);
-    struct kp__todo todo;
     char text[200];
 
     if (!sentence) {
         h->seat = kp__seat_at(h->slot, h->number);
         return true;
     }
-    kp__todo_init(&todo, h->pool->world);
     if (!quiet)
-        kp__misuse_within(h->pool, &todo, NULL, with_key(h, lease, sentence, text, sizeof text));
-    kp__leave(h->pool, &todo);
+        kp__misuse_within(h->pool, todo, NULL, with_key(h, lease, sentence, text, sizeof text));
+    kp__leave(h->pool, todo);
     return false;
 }
 
-static bool find(const kp_lease *lease, bool quiet, struct held *h)
+bool kp__lease_find(const kp_lease *lease, bool quiet, struct kp__held *h, struct kp__todo *todo)
 {
-    return come_to(lease, quiet, h) && is_held(lease, quiet, h);
+    return come_to(lease, quiet, h, todo) && is_held(lease, quiet, h, todo);
 }
 
 /* ---- the end of a lease ---------------------------------------------------------------------- */
@@ -197,7 +148,7 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
 enum readiness { READY, UNFIT, LATER };
 
 /* Is it clean, so that it need not be reset? Only a loop's own thread may touch its resources. */
-static bool is_clean(const struct held *h, struct kp__todo *todo)
+static bool is_clean(const struct kp__held *h, struct kp__todo *todo)
 {
     struct kp__pool *pool = h->pool;
     bool clean;
@@ -210,14 +161,14 @@ static bool is_clean(const struct held *h, struct kp__todo *todo)
     return clean;
 }
 
-static bool is_going(const struct held *h)
+static bool is_going(const struct kp__held *h)
 {
     return kp__is_going(&h->pool->core, h->slot);
 }
 
 /* 8. reset, and validate on return: when the resource's last borrower returns it, while it still
  * counts as lent. LATER: the answer of the job gives it back. UNFIT: *cause says why. */
-static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__todo *todo)
+static enum readiness made_ready(struct kp__held *h, kp_cause *cause, struct kp__todo *todo)
 {
     struct kp__pool *pool = h->pool;
     bool validate = pool->driver.validate && (h->slot->sub->rules->validate_on & KP_CHECK_RETURN);
@@ -240,9 +191,40 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     return status == 0 ? READY : status == KP_PENDING ? LATER : UNFIT;
 }
 
+/* Can its end do without the time, as nothing is counted or filed by it (L9)? */
+static bool is_bare(const struct kp__held *h, bool keep)
+{
+    return !h->seat->since && keep && !h->pool->core.clocked && h->pool->core.waiting == 0;
+}
+
+/* 8 and 9. If a job is to make it ready, the job's answer gives it back. */
+static void give_back(struct kp__held *h, bool discard, struct kp__todo *todo)
+{
+    struct kp__core *core = &h->pool->core;
+    struct kp__subpool *sub = h->slot->sub;
+    bool keep = !discard && kp__is_reused(h);
+    kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
+    enum readiness ready = keep ? made_ready(h, &cause, todo) : READY;
+
+    if (ready == LATER) return;
+    keep = keep && ready == READY;
+    uint64_t now = is_bare(h, keep) ? 0 : kp__time(h->pool);
+    kp__give(core, h->slot, h->number, keep, cause, now, todo); /* 9 */
+    kp__lane_open(core, sub, now);
+}
+
+/* The same if it is revoked, or that is under way: nobody will be lent it again. */
+static void give_back_revoked(struct kp__held *h, bool discard, struct kp__todo *todo)
+{
+    kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_REVOKED;
+
+    kp__note_time(&h->pool->core, kp__time(h->pool));
+    kp__give_revoked(&h->pool->core, h->slot, h->number, cause, todo);
+}
+
 /* Does it matter that this use went well? If its resource is in doubt, which is never so on an open
- * lane (core/lane.c); or if a circuit counts uses, as limits set a moment ago may say. */
-static bool matters(const struct held *h)
+ * lane (core/term.c); or if a circuit counts uses, as limits set a moment ago may say. */
+static bool matters(const struct kp__held *h)
 {
     return h->slot->doubted || kp__uses_count(h->pool->door);
 }
@@ -251,43 +233,25 @@ static bool matters(const struct held *h)
 static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
 {
     bool discard = how == KP__DISCARDED, quiet = how >= KP__END_OF_SCOPE;
-    struct held h = { .pool = NULL, .asked = asked };
+    struct kp__held h = { .pool = NULL, .asked = asked };
     struct kp__todo todo;
 
-    bool there = come_to(lease, quiet, &h);
-    if (there) kp__todo_init(&todo, h.pool->world);
+    bool there = come_to(lease, quiet, &h, &todo);
     if (there && !discard && kp__release_late(h.pool, h.slot, lease)) {
         kp__leave(h.pool, &todo);
         return true;
     }
-    if (!there || !is_held(lease, quiet, &h)) {
+    if (!there || !is_held(lease, quiet, &h, &todo)) {
         lease->resource = NULL;
         return true;
     }
-    struct kp__subpool *sub = h.slot->sub;
     if (how == KP__END_OF_USE && asked == KP__UNASKED && matters(&h)) {
         kp__leave(h.pool, &todo);
         return false;
     }
     kp__mark_ended(lease, lease->opaque[1]);
-    bool keep = !discard && (h.seat->decided ? h.seat->reuse : sub->rules->reuse);
-    kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
-    if (kp__is_revoked(h.slot, h.seat)) {
-        if (!discard) cause = KP_CAUSE_REVOKED;
-        kp__note_time(&h.pool->core, kp__time(h.pool));
-        kp__give_revoked(&h.pool->core, h.slot, h.number, cause, &todo);
-        kp__tell_news(h.pool, &todo);
-        kp__leave(h.pool, &todo);
-        return true;
-    }
-    enum readiness ready = keep ? made_ready(&h, &cause, &todo) : READY;
-    if (ready == UNFIT) keep = false;
-    if (ready != LATER) {
-        bool bare = !h.seat->since && keep && !h.pool->core.clocked && h.pool->core.waiting == 0;
-        uint64_t now = bare ? 0 : kp__time(h.pool);
-        kp__give(&h.pool->core, h.slot, h.number, keep, cause, now, &todo); /* 9 */
-        kp__lane_open(&h.pool->core, sub, now);
-    }
+    if (kp__is_revoked(h.slot, h.seat)) give_back_revoked(&h, discard, &todo);
+    else give_back(&h, discard, &todo);
     kp__tell_news(h.pool, &todo);
     kp__leave(h.pool, &todo);
     return true;
@@ -295,7 +259,7 @@ static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
 
 bool kp__release(kp_lease *lease, enum kp__lease_end how)
 {
-    if (is_zero(lease)) return true;
+    if (kp__lease_is_none(lease)) return true;
     enum kp__asked asked = kp__ask(lease);
     if (asked != KP__BACK) return end(lease, how, asked);
     kp__mark_ended(lease, lease->opaque[1]);
@@ -304,135 +268,20 @@ bool kp__release(kp_lease *lease, enum kp__lease_end how)
 
 void kp_discard(kp_lease *lease)
 {
-    if (!is_none(lease)) (void)end(lease, KP__DISCARDED, KP__UNASKED);
+    if (lease && !kp__lease_is_none(lease)) (void)end(lease, KP__DISCARDED, KP__UNASKED);
 }
 
 void kp__unlend(kp_lease *lease)
 {
-    struct held h = { .pool = NULL };
+    struct kp__held h = { .pool = NULL };
     struct kp__todo todo;
 
     kp__here.claimed_wrong = true;
-    if (find(lease, true, &h)) {
+    if (kp__lease_find(lease, true, &h, &todo)) {
         KP__TALLY(&h.pool->core, h.slot->sub, gets--);
         KP__TALLY(&h.pool->core, h.slot->sub, hits--);
         h.slot->lends--;
-        kp__todo_init(&todo, h.pool->world);
         kp__leave(h.pool, &todo);
     }
     (void)end(lease, KP__RELEASED, KP__MISTAKEN);
-}
-
-/* ---- while it lasts -------------------------------------------------------------------------- */
-
-void kp_lease_reuse(kp_lease *lease, bool reuse)
-{
-    struct held h = { .pool = NULL };
-    struct kp__todo todo;
-
-    if (is_none(lease) || !find(lease, false, &h)) return;
-    h.seat->decided = true;
-    h.seat->reuse = reuse;
-    kp__todo_init(&todo, h.pool->world);
-    kp__leave(h.pool, &todo);
-}
-
-/* As of a circuit that creates have moved (create.c). */
-static void tell_circuit(struct kp__pool *pool, struct kp__subpool *sub, bool opened, int status,
-                         struct kp__todo *todo)
-{
-    kp_why why;
-
-    kp__say(&why, KP_EBREAKER, NULL);
-    why.vendor_code = status;
-    if (opened)
-        kp__event_within(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, &why, todo);
-    else kp__event_within(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL, todo);
-}
-
-void kp_lease_report(kp_lease *lease, int status)
-{
-    struct held h = { .pool = NULL };
-    struct kp__todo todo;
-
-    if (is_none(lease) || !find(lease, false, &h)) return;
-    struct kp__subpool *sub = h.slot->sub;
-    kp__todo_init(&todo, h.pool->world);
-    enum kp__change change = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
-                                          kp__time(h.pool), &todo);
-    sub->interest++;
-    /* before the change is told: a listener may end the lease, and the slot may be lent again */
-    if (status >= 0) kp__used_well(&h.pool->core, h.slot, kp__time(h.pool), &todo);
-    else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
-    if (change != KP__AS_BEFORE) {
-        kp__tell_news(h.pool, &todo); /* kp_warm may go on */
-        tell_circuit(h.pool, sub, change == KP__OPENED, status, &todo);
-    }
-    kp__lose_interest(h.pool, sub, sub->used_at);
-    kp__leave(h.pool, &todo);
-}
-
-bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
-{
-    struct held h = { .pool = NULL };
-    struct kp__todo todo;
-
-    if (!out) {
-        (void)kp__misuse_by(lease ? door_of(lease) : NULL, NULL, "kp_lease_read: out is NULL");
-        return false;
-    }
-    memset(out, 0, sizeof *out);
-    if (is_none(lease) || !find(lease, true, &h)) return false;
-    uint64_t now = kp__time(h.pool);
-    bool keep = h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse;
-    *out = (kp_lease_about){
-        .reused = h.seat->hit,
-        .doomed = is_going(&h) || !keep,
-        .old = h.slot->old,
-        .revoked = h.slot->state == KP__REVOKED,
-        .key = kp__key_of(h.pool, h.slot->sub),
-        .tag = kp__seat_tag(h.slot, h.seat),
-        .serial = h.slot->serial,
-        .times_lent = h.slot->lends,
-        .age_ms = kp__ms_since(h.slot->born, now),
-        .lent_ms = kp__ms_since(h.seat->since, now),
-    };
-    kp__todo_init(&todo, h.pool->world);
-    kp__leave(h.pool, &todo);
-    return true;
-}
-
-/* Nobody has its lease: the resource is being checked or reset, or its borrower has not been told
- * yet, and may still be told no. */
-static bool is_unheard_of(const struct kp__slot *slot)
-{
-    const struct kp__seat *seat = kp__seat_at(slot, 0);
-
-    return seat->ending || seat->hold == KP__GRANTED;
-}
-
-int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
-{
-    struct kp__todo todo;
-    int code;
-
-    if (!out) return kp__misuse_by(door, NULL, "kp_lease_of: out is NULL");
-    memset(out, 0, sizeof *out);
-    struct kp__pool *pool = kp__enter(door, &code);
-    if (!pool) return kp__no_pool(code, NULL, "kp_lease_of: pool is NULL");
-    kp__todo_init(&todo, pool->world);
-    struct kp__slot *slot = kp__slot_of(&pool->core, resource);
-    if (slot) kp__shut(pool, slot->sub);
-    bool lent = slot && (slot->state == KP__LENT || slot->state == KP__REVOKED);
-    code = !lent                          ? KP_ENOTFOUND
-           : slot->errand->seats > 1      ? KP_EMISUSE
-           : is_unheard_of(slot)          ? KP_ENOTFOUND
-                                          : 0;
-    if (code == 0) kp__lease_write(pool, slot, 0, out);
-    if (code == KP_EMISUSE)
-        kp__misuse_within(pool, &todo, NULL,
-                          "kp_lease_of: with limits.sharing above 1 it cannot tell whose lease is "
-                          "meant");
-    kp__leave(pool, &todo);
-    return code;
 }

@@ -30,12 +30,12 @@ void kp__revoke_all(struct kp__pool *pool, struct kp__todo *todo);
 void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                  struct kp__todo *todo);
 
-/* The same by a job that no thread stands by (kp__stands_by). False: this thread is to stand by, or
- * there is nothing to run, or no memory for the job: the caller has it destroyed as above. With the
- * lock, given back meanwhile. */
-bool kp__destroy_sent(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+/* The same for a victim where nobody stands by (kp__stands_by), unless it is on its way already:
+ * `request` waits for the permit that comes of it. With the lock, given back meanwhile. */
+void kp__destroy_for(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
+                     struct kp__todo *todo);
 
-/* The same for many, none of which was promised to anybody, at the end of the pool. Their places
+/* Destroy many, none of which was promised to anybody, at the end of the pool. Their places
  * are given away when all are gone, so nobody may be waiting for one. With the lock, given back
  * meanwhile. */
 enum { KP__MANY = 64 };

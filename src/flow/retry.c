@@ -24,10 +24,9 @@ int kp_retry_now(kp_pool *door, kp_key key)
     struct kp__subpool *sub = NULL;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_retry_now: pool is NULL", NULL, &code);
+        kp__enter_with(door, key, true, "kp_retry_now: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
-    kp__todo_init(&todo, pool->world);
     if (pool->core.phase != KP__OPEN) code = KP_ECLOSED;
     while (code == 0 && (sub = kp__next_named(pool, key, sub, &code)) != NULL)
         kp__retry(pool, sub, &todo);

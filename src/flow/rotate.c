@@ -33,10 +33,10 @@ int64_t kp_rotate(kp_pool *door, kp_key key, int64_t over_ms)
     struct kp__subpool *sub;
     int64_t many = 0;
     int code;
-    struct kp__pool *pool = kp__enter_with(door, key, true, "kp_rotate: pool is NULL", NULL, &code);
+    struct kp__pool *pool =
+        kp__enter_with(door, key, true, "kp_rotate: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
-    kp__todo_init(&todo, pool->world);
     uint64_t now = kp__time(pool), by = kp__end_of(now, over_ms);
     if (over_ms < 0 && over_ms != KP_NONE && over_ms != KP_OFF)
         many = kp__misuse_within(pool, &todo, NULL,

@@ -49,6 +49,7 @@ static int make_group(struct kp__pool *pool, int which, int64_t id)
         group = kp__alloc(pool->world, sizeof *group, 16);
         kp__step_in(pool);
         if (!group) return KP_ENOMEM;
+        group->serial = 0;
         kp__list_init(&group->spare);
         kp__list_push_back(&core->spare_groups, &group->spare);
     }
@@ -131,12 +132,12 @@ static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp_
         base->refs++; /* kept, so that no other rules can get its address; compared below */
         if (pool->limits_for) code = rules_from(pool, &asked, &rules, why, &todo);
         if (code == 0) code = groups_of(pool, rules, group);
-        bool unused = --base->refs == 0;
+        struct kp__rules *unused = kp__rules_unref(base);
         *out = rules;
         if (code == 0 && base == pool->core.rules) return 0;
         kp__step_out(pool, &todo);
         if (rules != base) kp__rules_drop(pool->world, rules);
-        if (unused) kp__rules_drop(pool->world, base);
+        kp__rules_drop(pool->world, unused);
         kp__step_in(pool);
     } while (code == 0 || code == KP_EAGAIN);
     return code;
@@ -277,7 +278,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     code = rules_within(pool, &merged, false, &rules, why, todo);
     if (code == 0 && sub->rules != before) code = KP_EAGAIN;
     if (code == 0 && !every) code = kp__rules_add_up(pool, rules, sub->rules, why);
-    if (code == 0 && (code = groups_of(pool, rules, group)) == KP_ENOMEM) kp__say(why, code, NULL);
+    if (code == 0) code = groups_of(pool, rules, group);
     if (code == 0) {
         closed = sub->rare->health.tripped;
         kp__note_rules(pool, rules);
@@ -290,7 +291,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
         serve(pool, sub, todo);
         if (!every) trim(pool, sub, todo);
     }
-    if (--before->refs == 0) old = before;
+    old = kp__rules_unref(before); /* what was replaced was this */
     kp__step_out(pool, todo);
     if (closed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
     kp__rules_drop(pool->world, old);
@@ -315,7 +316,7 @@ static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
 static int try_default(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
                        struct kp__todo *todo)
 {
-    struct kp__rules *rules, *before = pool->core.rules, *old = NULL;
+    struct kp__rules *rules, *before = pool->core.rules, *old;
     kp_limits merged = kp__limits_merge(limits, &before->said);
     int code;
 
@@ -328,7 +329,7 @@ static int try_default(struct kp__pool *pool, const kp_limits *limits, kp_why *w
         rules->refs = 1;
         rules = NULL;
     }
-    if (--before->refs == 0) old = before;
+    old = kp__rules_unref(before);
     kp__step_out(pool, todo);
     kp__rules_drop(pool->world, old);
     kp__rules_drop(pool->world, rules);
@@ -399,9 +400,8 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
 
     if (why) memset(why, 0, sizeof *why);
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_limits_set: pool is NULL", why, &code);
+        kp__enter_with(door, key, true, "kp_limits_set: pool is NULL", why, &todo, &code);
     if (!pool) return code;
-    kp__todo_init(&todo, pool->world);
     if (!limits) {
         code = kp__misuse_within(pool, &todo, why, "kp_limits_set: limits is NULL");
     } else if (pool->core.phase != KP__OPEN) {

@@ -69,6 +69,9 @@ int kp__budget_check(const kp_budget *budget, kp_why *why);
 int kp__budget_holds(const kp_budget *budget, const struct kp__rules *rules, bool same,
                      kp_why *why);
 
+/* The fields that limit groups, by name. */
+extern const char *const kp__group_fields[2];
+
 /* A budget in numbers. */
 struct kp__allowance kp__allowance_of(const kp_budget *budget);
 

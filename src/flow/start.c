@@ -35,7 +35,7 @@ kp_request *kp__request_of(struct kp__request *r)
 static struct kp__pool *pool_of(const struct kp__request *r)
 {
     /* relaxed: this thread found it there when it started the request, and it has stayed since */
-    return atomic_load_explicit(&kp__door_at(r->pool - 1)->pool, memory_order_relaxed);
+    return atomic_load_explicit(&kp__door_of(r->pool)->pool, memory_order_relaxed);
 }
 
 /* Set the alarm for the next look; a request that was answered meanwhile has a letter instead. With
@@ -126,28 +126,27 @@ static int check_for_loop(const struct kp__pool *pool, kp_why *why)
                        "does, or give the pool threads");
 }
 
-static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask)
+static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask,
+                 struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = g->request;
-    struct kp__todo todo;
     kp_lease none;
 
-    kp__todo_init(&todo, pool->world);
     int code = pool->core.phase == KP__OPEN ? check_for_loop(pool, r->why) : 0;
     if (code != 0) pool->core.seldom.refusals++;
-    else code = kp__get_begin(g, key, ask, true, &todo);
+    else code = kp__get_begin(g, key, ask, true, todo);
     if (code == 0 && r->grant.kind == KP__GRANT_NO)
-        kp__get_end(g, code = r->grant.code, &none, &todo);
+        kp__get_end(g, code = r->grant.code, &none, todo);
     if (code != 0) {
         let_go(loop, r);
-        kp__leave(pool, &todo);
+        kp__leave(pool, todo);
         return code;
     }
-    kp__do(pool, &todo);
-    if (!r->waited) kp__rouse(&todo, r); /* else it was queued, and has its letter or will */
+    kp__do(pool, todo);
+    if (!r->waited) kp__rouse(todo, r); /* else it was queued, and has its letter or will */
     bool ring = file(loop, g);
-    kp__step_out(pool, &todo); /* under way: the pool stays until this is over */
+    kp__step_out(pool, todo); /* under way: the pool stays until this is over */
     if (ring) kp__mail_ring(&loop->box);
     return 0;
 }
@@ -169,15 +168,14 @@ static int get_start(kp_loop *loop, kp_pool *door, kp_key key, const kp_ask *ask
                      struct kp__request *r)
 {
     struct kp__get g = { .request = r };
+    struct kp__todo todo;
     kp_why *why = r->why;
     int code;
 
-    if ((g.pool = kp__enter(door, &code)) == NULL)
+    if ((g.pool = kp__enter(door, &todo, &code)) == NULL)
         return kp__no_pool(code, why, "kp_get_start: pool is NULL; did kp_pool_open fail?");
     g.request->pool = g.pool->core.id;
-    if (kp__loop_keeps_time(loop, g.pool->world)) return start(loop, &g, key, ask);
-    struct kp__todo todo;
-    kp__todo_init(&todo, g.pool->world);
+    if (kp__loop_keeps_time(loop, g.pool->world)) return start(loop, &g, key, ask, &todo);
     code = kp__misuse_within(g.pool, &todo, why,
                              "kp_get_start: this loop serves pools that use another clock");
     let_go(loop, g.request);

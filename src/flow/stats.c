@@ -88,11 +88,10 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
     struct kp__todo todo;
     kp_stats s = { 0 };
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
     if (out) memset(out, 0, size);
     if (!pool) return kp__no_pool(code, NULL, "kp_stats_read: pool is NULL");
-    kp__todo_init(&todo, pool->world);
     if (!out) {
         code = kp__misuse_within(pool, &todo, NULL, "kp_stats_read: out is NULL");
     } else if (kp__every_key(key)) {
@@ -116,11 +115,10 @@ int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats
     struct kp__todo todo;
     struct kp__subpool *sub;
     int code, stop = 0;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
     (void)size; /* a caller with a newer header must read no further than the library's struct */
     if (!pool) return kp__no_pool(code, NULL, "kp_each_key: pool is NULL");
-    kp__todo_init(&todo, pool->world);
     if (!fn) stop = kp__misuse_within(pool, &todo, NULL, "kp_each_key: fn is NULL");
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         kp_stats s = kp__stats_of(sub);

@@ -35,7 +35,7 @@ uint64_t kp__random(kp_pool *door)
 
 uint64_t kp_now_ns(kp_pool *door)
 {
-    /* acquire: pairs with the release in kp__leave */
+    /* acquire: pairs with the release in leave_last (door.c) */
     if (!door || !atomic_load_explicit(&door->pool, memory_order_acquire)) return 0;
     return kp__now(&door->world);
 }
@@ -45,12 +45,11 @@ kp_deadline kp_deadline_in(kp_pool *door, int64_t within_ms)
     kp_deadline deadline = { 0 };
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
     if (!pool) return deadline;
     uint64_t now = kp__time(pool);
     deadline.ns = within_ms == 0 ? kp__later(now, pool->deadline) : kp__after(now, within_ms);
-    kp__todo_init(&todo, pool->world);
     kp__leave(pool, &todo);
     return deadline;
 }

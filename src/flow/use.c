@@ -49,7 +49,7 @@ static uint64_t next_at(struct series *s, int status)
     s->helps = status < 0 && helps(use, status);
     if (!s->helps) return 0;
     uint64_t now = kp_now_ns(use->pool);
-    if (now == 0 || now >= s->until_ns) return 0;       /* closed, or too late */
+    if (now == 0 || now >= s->until_ns) return 0;       /* gone, or too late */
     int64_t pause = kp_schedule_pause_ms(&use->plan.schedule, s->retry,
                                          kp__ms_up(now - s->began_ns), kp__random(use->pool));
     if (pause < 0) return 0;
@@ -154,9 +154,8 @@ static void fix_deadline(struct use *use)
     kp_ask *ask = &use->plan.ask;
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter(use->pool, &code);
+    struct kp__pool *pool = kp__enter(use->pool, &todo, &code);
     if (!pool) return; /* cover: never, because it takes two threads in one instant */
-    kp__todo_init(&todo, pool->world);
     use->deadline_ns = kp__ask_deadline(pool, ask, kp__time(pool));
     if (kp__ask_is_at_once(pool, ask)) ask->within_ms = KP_NONE; /* said by the pool, too */
     kp__leave(pool, &todo);

@@ -15,13 +15,33 @@
 #include "flow/get.h"
 #include "flow/loop.h"
 #include "flow/resource.h"
+#include "flow/settings.h"
 
-/* Does this key have its minimum, and at least one? */
+/* Its minimum, and at least one. */
+static int64_t least(const struct kp__subpool *sub)
+{
+    return sub->rules && sub->rules->min_live > 1 ? sub->rules->min_live : 1;
+}
+
 static bool is_warm(const struct kp__subpool *sub)
 {
-    int64_t least = sub->rules && sub->rules->min_live > 1 ? sub->rules->min_live : 1;
+    return (int64_t)sub->count[KP__IDLE] + sub->count[KP__LENT] >= least(sub);
+}
 
-    return (int64_t)sub->count[KP__IDLE] + sub->count[KP__LENT] >= least;
+/* May so many never be kept ready? Then it would be waited for in vain. */
+static int never_warm(const struct kp__pool *pool, const struct kp__subpool *sub, kp_why *why)
+{
+    int64_t idle = least(sub) - sub->count[KP__LENT];
+
+    if (!sub->rules) return 0; /* limits_for is being asked */
+    if (sub->rules->lasting < least(sub))
+        return kp__refused(why, sub->rules->lasting_by,
+                           "what kp_warm makes would end before it is lent");
+    if (sub->rules->max_idle < idle)
+        return kp__refused(why, "limits.max_idle", "is less than kp_warm is to make");
+    if (pool->core.max_idle < idle)
+        return kp__refused(why, "budget.max_idle", "is less than kp_warm is to make");
+    return 0;
 }
 
 /* When to look again without news: when the pause after a failed create is over and there is a
@@ -97,6 +117,7 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, struct progr
             say_no_rules(&cause, code, why);
             return code;
         }
+        if ((code = never_warm(pool, sub, why)) != 0) return code;
         if (kp__refill_permit(&pool->core, sub, true, now)) {
             if (!kp__create(pool, sub, NULL, now))
                 return say_cold(pool, sub, at, KP_ENOMEM, now, why);
@@ -205,11 +226,10 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
     kp_why *why = ask ? ask->why : NULL;
     int64_t warm;
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
     if (why) memset(why, 0, sizeof *why);
     if (!pool) return kp__no_pool(code, why, "kp_warm: pool is NULL");
-    kp__todo_init(&todo, pool->world);
     if ((warm = refuse_warm(pool, keys || count == 0, ask, why, &todo)) == 0) {
         if (ask) call.until = kp__ask_deadline(pool, ask, kp__time(pool));
         warm = warm_all(pool, &call, &todo);

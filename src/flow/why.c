@@ -15,12 +15,45 @@
 #include "flow/find.h"
 #include "flow/key.h"
 
+/* So many bytes of a text are left. How many to show, so that none of a character (UTF-8) is left
+ * whose end is cut off? */
+static size_t whole(const char *text, size_t left)
+{
+    enum { LONGEST = 4 };
+
+    for (size_t i = 1; i <= LONGEST && i <= left; i++) {
+        unsigned char c = (unsigned char)text[left - i];
+        if ((c & 0xc0) == 0x80) continue; /* not its first byte */
+        size_t bytes = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+        return bytes > i ? left - i : left;
+    }
+    return left;
+}
+
+static void copy_text(char *to, size_t room, const char *text)
+{
+    size_t length = strlen(text);
+
+    if (length >= room) length = whole(text, room - 1);
+    memcpy(to, text, length);
+    to[length] = 0;
+}
+
+void kp__copy_line(char *to, size_t room, const char *text)
+{
+    copy_text(to, room, text);
+    size_t length = strlen(to);
+    for (char *p = to; *p; p++)
+        if ((*p > 0 && *p < ' ') || *p == 0x7f) *p = ' ';
+    while (length > 0 && to[length - 1] == ' ') to[--length] = 0;
+}
+
 void kp__say(kp_why *why, int code, const char *sentence)
 {
     if (!why) return;
     memset(why, 0, sizeof *why);
     why->code = code;
-    snprintf(why->text, sizeof why->text, "%s", sentence ? sentence : kp_strerror(code));
+    copy_text(why->text, sizeof why->text, sentence ? sentence : kp_strerror(code));
 }
 
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure)
@@ -31,12 +64,21 @@ void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure)
 
 void kp__say_more(kp_why *why, const char *format, ...)
 {
-    size_t length = strlen(why->text);
+    size_t length = strlen(why->text), room = sizeof why->text - length;
     va_list args;
 
     va_start(args, format);
-    vsnprintf(why->text + length, sizeof why->text - length, format, args);
+    int needs = vsnprintf(why->text + length, room, format, args);
     va_end(args);
+    if (needs >= (int)room) why->text[whole(why->text, sizeof why->text - 1)] = 0;
+}
+
+void kp__say_last(kp_why *why, const char *text, size_t most)
+{
+    size_t length = strlen(text);
+
+    kp__say_more(why, "; last create failed: %.*s",
+                 (int)(length > most ? whole(text, most) : length), text);
 }
 
 void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub)
@@ -90,7 +132,7 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     if (!longest) return;
     const char *tag = kp__seat_tag(slot, longest);
     why->oldest_lent_ms = kp__ms_since(longest->since, now);
-    if (tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", tag);
+    if (tag) copy_text(why->oldest_tag, sizeof why->oldest_tag, tag);
 }
 
 /* The thread that has held a resource of this key for the longest time; 0: not known. Something of
@@ -126,7 +168,7 @@ static void say_timeout(const struct kp__core *core, const struct kp__subpool *s
                  why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
     /* before what is in fields of its own, if there is no room for all */
     if (last && sub->rare->health.failures > 0)
-        kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
+        kp__say_last(why, kp__failure_text(last), 150);
     if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
         kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
                      core->live.used, core->live.cap, core->count[KP__IDLE]);
@@ -156,7 +198,7 @@ void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     why->retry_after_ms = ms_until(circuit->until, now);
     if (!cause) return;
     why->vendor_code = cause->vendor_code;
-    kp__say_more(why, "; last create failed: %.100s", kp__failure_text(cause));
+    kp__say_last(why, kp__failure_text(cause), 100);
 }
 
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
@@ -197,7 +239,7 @@ void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since
     if (limit) kp__say_more(why, ": limited by %s (live %" PRIu32 ")", why->limit, why->live);
     if (!last || sub->rare->health.failures == 0) return;
     why->vendor_code = last->vendor_code;
-    kp__say_more(why, "; last create failed: %.140s", kp__failure_text(last));
+    kp__say_last(why, kp__failure_text(last), 140);
 }
 
 /* Where that of the code would mislead: no limit is reached. NULL: elsewhere. */
@@ -231,7 +273,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
         why->vendor_code = cause.vendor_code;
         memcpy(why->field, cause.field, sizeof why->field);
         if (cause.code == code) memcpy(why->text, cause.text, sizeof why->text);
-        else kp__say_more(why, "; last create failed: %.100s", cause.text);
+        else kp__say_last(why, cause.text, 100);
     } else if (code == KP_EAGAIN || code == KP_EFULL) {
         kp__say_more(why, " (limit: %s)", why->limit);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The glue for epoll is closed by somebody whom it has just told.
+ * The glue for epoll is closed by somebody whom it has just told, and is closed twice.
  */
 #include <keyedpool_epoll.h>
 
@@ -46,6 +46,7 @@ static void whoever_is_told_may_close_it(void **state)
         assert_int_equal(watcher->start(watcher, &other, -1, 0, 0), 0);
         assert_int_equal(kp_epoll_turn(&loop, KP_OFF), 0);
         assert_int_equal(told, 1);      /* the other one ended with the loop */
+        assert_null(other.next);
         assert_int_equal(misuses, 0);
         assert_int_equal(kp_epoll_turn(&loop, KP_OFF), KP_EMISUSE);
         assert_int_equal(misuses, 1);
@@ -54,10 +55,25 @@ static void whoever_is_told_may_close_it(void **state)
     (void)close(ends[1]);
 }
 
+/* The memory of a loop is used again, by the next one that is opened. */
+static void closing_it_twice_must_leave_the_next_one_open(void **state)
+{
+    kp_epoll next;
+
+    (void)state;
+    assert_int_equal(kp_epoll_open(&loop), 0);
+    assert_int_equal(kp_epoll_close(&loop), 0);
+    assert_int_equal(kp_epoll_open(&next), 0);
+    assert_int_equal(kp_epoll_close(&loop), 0);
+    assert_int_equal(kp_epoll_turn(&next, 0), 0);
+    assert_int_equal(kp_epoll_close(&next), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whoever_is_told_may_close_it),
+        cmocka_unit_test(closing_it_twice_must_leave_the_next_one_open),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,6 +149,58 @@ static void a_probe_that_is_called_off_must_leave_its_place_to_the_next(void **s
     stage_close(s);
 }
 
+/* ---- a check --------------------------------------------------------------------------------- */
+
+static int check(kp_job *job, void *resource)
+{
+    return begins(job, &resource);
+}
+
+static void count_invalid(const kp_event *event, void *ctx)
+{
+    (void)ctx;
+    w.failed += event->kind == KP_EVENT_INVALID;
+}
+
+/* What ends a check may leave the resource in any state, so that goes. But nobody found it bad. */
+static void a_check_that_is_called_off_must_not_count_as_a_bad_one(void **state)
+{
+    static const struct {
+        int status;
+        bool cancelled;
+        uint64_t invalid, invalidated;
+    } ways[] = { { -1, true, 0, 1 }, { -1, false, 1, 0 }, { KP_EGONE, true, 1, 0 },
+                 { 0, true, 0, 0 } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct stage *s = open_one(1, ways[i].status);
+        struct ask a;
+        (void)kp_pool_close(s->pool, KP_CLOSE_NOW, 0);
+        s->plan.driver.validate = check;
+        s->plan.limits.validate_on = KP_CHECK_GET;
+        s->plan.limits.validate_after_ms = KP_NONE;
+        s->plan.on_event = count_invalid;
+        assert_int_equal(kp_pool_open(&s->plan, &s->pool), 0);
+        stage_start(s, &a, "k", 1000);
+        stage_pass(s, 0);
+        serve(s, &a);
+        stage_start(s, &a, "k", 10);
+        stage_pass(s, 1);
+        if (ways[i].cancelled) kp_cancel(&a.request);
+        else stage_pass(s, 10);
+        assert_int_equal(w.hurried, 1);
+        stage_pass(s, 0);
+        assert_int_equal(stage_stats(s).invalid, ways[i].invalid);
+        assert_int_equal(stage_stats(s).invalidated, ways[i].invalidated);
+        assert_int_equal(stage_stats(s).idle, ways[i].status == 0);
+        assert_int_equal(w.failed, ways[i].invalid);
+        stage_close(s);
+    }
+}
+
+/* ---- others wait ----------------------------------------------------------------------------- */
+
 /* For one creation: there is room for one. */
 static void both_wait(struct stage *s, struct ask *a, struct ask *b)
 {
@@ -346,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_refusal_must_count_though_it_was_called_off),
         cmocka_unit_test(a_creation_whose_time_was_over_must_count),
         cmocka_unit_test(a_probe_that_is_called_off_must_leave_its_place_to_the_next),
+        cmocka_unit_test(a_check_that_is_called_off_must_not_count_as_a_bad_one),
         cmocka_unit_test(a_creation_that_others_wait_for_must_go_on_for_them),
         cmocka_unit_test(a_creation_must_be_called_off_when_its_pool_closes),
         cmocka_unit_test(a_creation_whose_time_was_over_must_count_though_its_pool_closes),

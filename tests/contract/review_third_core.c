@@ -91,6 +91,46 @@ static void an_heir_that_joins_a_full_group_must_not_keep_it_above_its_limit(voi
     contract_end(&c);
 }
 
+static void put_into_group(const char *key, int64_t group)
+{
+    kp_key pin;
+
+    assert_int_equal(kp_pin(c.pool, kp_str(key), &pin), 0);
+    assert_int_equal(kp_limits_set(c.pool, pin, &(kp_limits){ .group[0] = group }, NULL), 0);
+    kp_unpin(c.pool, &pin);
+}
+
+/* Its last key has taken along what it was promised. The end of v is not counted in what the next
+ * group made of it has. */
+static void a_group_must_count_nothing_that_was_promised_to_the_last_one(void **state)
+{
+    struct taker heir;
+    kp_lease a, v, x, none;
+
+    (void)state;
+    begin(2);
+    c.options.limits.max_live = 2;
+    c.options.budget.group_max_live[0] = 1;
+    contract_open_driver(&c, &plain);
+    take("v", &v);
+    kp_release(&v);
+    take("a", &a);
+    put_into_group("h", 5);
+    start(&heir, "h"); /* v goes for it */
+    put_into_group("h", 6);
+    put_into_group("x", 7);
+    kp_discard(&a);
+    take("x", &x);
+    kp_gate_open(c.sim, &gate[0]);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(heir.rc, 0);
+    assert_int_equal(kp_budget_set(c.pool, &(kp_budget){ .max_live = 9 }, NULL), 0);
+    assert_int_equal(kp_get(c.pool, kp_str("x"), KP_IN_MS(10), &none), KP_ETIMEDOUT);
+    kp_release(&x);
+    kp_release(&heir.lease);
+    contract_end(&c);
+}
+
 static void what_is_promised_must_count_as_a_creation_in_the_background_too(void **state)
 {
     struct taker heir;
@@ -364,6 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_heir_that_joins_a_full_group_must_not_keep_it_above_its_limit),
+        cmocka_unit_test(a_group_must_count_nothing_that_was_promised_to_the_last_one),
         cmocka_unit_test(what_is_promised_must_count_as_a_creation_in_the_background_too),
         cmocka_unit_test(the_mark_of_a_probe_must_not_be_lost_on_a_lane),
         cmocka_unit_test(seats_must_be_lent_again_when_who_was_owed_their_room_has_gone),

@@ -140,6 +140,28 @@ static void a_create_must_not_be_blamed_for_what_uses_did(void **state)
     house_close(&h);
 }
 
+/* One that was begun before it opened came out well, and is lent. */
+static void creates_that_opened_it_must_be_told_when_another_one_went_well(void **state)
+{
+    static const kp_line fails_first[] = {
+        { .takes_ms = 20, .times = 1 },
+        { .status = -1, .vendor_code = 111, .text = "no route", .times = KP_OFF }, { 0 } };
+    struct visitor v = { .stay_ms = 0 };
+    struct house h;
+
+    (void)state;
+    open_a_circuit(&h, fails_first, KP_BREAK_CREATE);
+    visitor_send(&h, &v, "a", KP_SECONDS(1));
+    for (int n = 0; n < 2; n++) HOUSE_IS(&h, house_fails(&h, "a", 10), KP_ECREATE);
+    visitor_end(&v);
+    HOUSE_IS(&h, v.rc, 0);
+    HOUSE_IS(&h, house_fails(&h, "a", 10), KP_EBREAKER);
+    HOUSE_HAS(&h, says(&h, "; last create failed: no route"));
+    HOUSE_IS(&h, h.why.vendor_code, 111);
+    house_release(&h, &v.lease);
+    house_close(&h);
+}
+
 /* ---- what is surplus ------------------------------------------------------------------------- */
 
 static bool explains(struct house *h, const char *text)
@@ -155,6 +177,7 @@ static void churn(struct house *h, int64_t all_idle, bool evicts)
 {
     kp_options o = house_plan(h, 1, NULL, NULL);
 
+    o.limits.max_live = o.limits.max_idle = 2;
     o.budget.max_idle = all_idle;
     house_open(h, &o);
     for (int i = 0; i < 20; i++) {
@@ -171,6 +194,11 @@ static void a_key_must_be_said_to_churn_only_by_a_limit_that_there_is(void **sta
     (void)state;
     churn(&h, 1, false);
     HOUSE_HAS(&h, explains(&h, "churns: 20 of 21 made were destroyed as surplus (budget.max_idle"));
+    /* until more than eight gets were served for each */
+    while (house_stats(&h, "a").gets < 8 * 20 + 7) house_stock(&h, "a", 1);
+    HOUSE_HAS(&h, explains(&h, "churns"));
+    house_stock(&h, "a", 1);
+    HOUSE_HAS(&h, !explains(&h, "churns"));
     house_close(&h);
     churn(&h, 0, true);
     HOUSE_HAS(&h, !explains(&h, "churns"));
@@ -184,6 +212,7 @@ int main(void)
         cmocka_unit_test(a_timeout_must_tell_the_last_failure_first),
         cmocka_unit_test(creates_that_opened_it_must_be_told),
         cmocka_unit_test(a_create_must_not_be_blamed_for_what_uses_did),
+        cmocka_unit_test(creates_that_opened_it_must_be_told_when_another_one_went_well),
         cmocka_unit_test(a_key_must_be_said_to_churn_only_by_a_limit_that_there_is),
     };
 

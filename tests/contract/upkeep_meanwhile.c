@@ -54,6 +54,38 @@ static void a_minimum_must_be_refilled_when_there_is_room_for_it(void **state)
     contract_end(&c);
 }
 
+/* `b` is due for a replacement, and only the creation for a request of `a` is in its way. */
+static void a_replacement_must_begin_when_more_may_be_made(void **state)
+{
+    static const kp_line lines[] = { { .times = 1 }, { .takes_ms = 3000 }, { .times = KP_OFF } };
+    const kp_budget more = { .max_creating = 2 };
+    struct visit taker = { .key = "a", .within_ms = 5000, .keep = true };
+    kp_key b = kp_str("b");
+    contract c;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.min_live = 1;
+    c.options.limits.prefill = KP_PREFILL_NONE;
+    c.options.limits.max_age_ms = 10000;
+    c.options.limits.age_spread_pct = KP_NONE;
+    c.options.limits.renew_ahead_ms = 2000;
+    c.options.budget.max_creating = 1;
+    c.script.create = lines;
+    contract_open(&c);
+    assert_int_equal(kp_warm(c.pool, &b, 1, KP_IN_S(1)), 1);
+    kp_sim_pass_ms(c.sim, 7000);
+    send(&c, &taker);
+    kp_sim_pass_ms(c.sim, 1100);
+    assert_int_equal(stats(&c, "b").creates, 1);
+    assert_int_equal(kp_budget_set(c.pool, &more, NULL), 0);
+    kp_sim_settle(c.sim);
+    assert_int_equal(stats(&c, "b").creates, 2);
+    kp_sim_pass_ms(c.sim, 3000);
+    kp_release(&taker.lease);
+    contract_end(&c);
+}
+
 /* A failure that is kept for a request stands for a resource. Once a request was told, nothing
  * does: a minimum that is refilled at once is made up for then. */
 static void a_failure_that_was_told_must_be_made_up_for(void **state)
@@ -211,6 +243,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refill_must_go_on_at_once_when_a_request_took_what_was_made),
         cmocka_unit_test(a_minimum_must_be_refilled_when_there_is_room_for_it),
+        cmocka_unit_test(a_replacement_must_begin_when_more_may_be_made),
         cmocka_unit_test(a_failure_that_was_told_must_be_made_up_for),
         cmocka_unit_test(a_refill_without_a_pause_must_end_when_it_fails),
         cmocka_unit_test(a_look_of_upkeep_must_not_tell_a_failure_that_is_over),

@@ -131,6 +131,30 @@ static void the_last_attempts_resource_must_be_kept(void **state)
     contract_end(&c);
 }
 
+static int close_and_fail(kp_lease *lease, void *arg)
+{
+    struct work *work = arg;
+
+    kp_discard(lease);
+    work->runs++;
+    assert_int_equal(kp_pool_close(work->c->pool, KP_CLOSE_NOW, KP_NONE), 0);
+    return -7;
+}
+
+/* What fn said is the answer, not KP_ECLOSED. */
+static void nothing_must_be_tried_again_once_the_pool_is_gone(void **state)
+{
+    contract c;
+    kp_plan plan = { .schedule = { .times = 3, .first_ms = 10 }, .retry_if = kp_retry_any };
+    (void)state;
+    begin(&c);
+    struct work work = { .c = &c };
+    assert_int_equal(kp_use(c.pool, EU, &plan, close_and_fail, &work), -7);
+    assert_int_equal(work.runs, 1);
+    assert_int_equal(kp_sim_now_ms(c.sim), 0);
+    contract_end(&c);
+}
+
 static void a_plan_may_say_that_a_failure_is_not_the_resources_fault(void **state)
 {
     contract c;
@@ -262,6 +286,7 @@ int main(void)
         cmocka_unit_test(no_retry_must_begin_later_than_the_schedule_says),
         cmocka_unit_test(a_failed_attempts_resource_must_not_be_the_next_attempts),
         cmocka_unit_test(the_last_attempts_resource_must_be_kept),
+        cmocka_unit_test(nothing_must_be_tried_again_once_the_pool_is_gone),
         cmocka_unit_test(a_plan_may_say_that_a_failure_is_not_the_resources_fault),
         cmocka_unit_test(runs_count_for_the_schedules_duration),
         cmocka_unit_test(what_a_plan_cannot_mean_must_be_refused_with_the_fields_name),

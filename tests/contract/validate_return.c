@@ -208,6 +208,33 @@ static void a_reset_must_be_called_off_when_its_pool_closes(void **state)
     contract_end(&c);
 }
 
+/* The look is for a leak; the second one would be for the end of the validation's time. */
+static void without_driver_cancel_nothing_must_be_due_for_one(void **state)
+{
+    contract c;
+    kp_lease lease;
+    kp_loop *loop;
+
+    (void)state;
+    pends = true;
+    begin(&c, false);
+    (void)kp_pool_close(c.pool, KP_CLOSE_NOW, 0);
+    c.options.driver.cancel = NULL;
+    c.options.leak_after_ms = 100;
+    contract_open_driver(&c, &c.options.driver);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    contract_take(&c, A, &lease);
+    (void)kp_loop_dispatch(loop);
+    kp_release(&lease);
+    assert_non_null(seen.pending);
+    kp_sim_pass_ms(c.sim, 100);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(kp_keep(c.pool), -1);
+    kp_job_done(seen.pending, -1, NULL);
+    assert_int_equal(kp_loop_close(loop), 0);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +244,7 @@ int main(void)
         cmocka_unit_test(a_loop_must_hurry_one_whose_time_is_over),
         cmocka_unit_test(one_must_be_called_off_when_its_pool_closes),
         cmocka_unit_test(a_reset_must_be_called_off_when_its_pool_closes),
+        cmocka_unit_test(without_driver_cancel_nothing_must_be_due_for_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

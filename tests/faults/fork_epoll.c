@@ -84,11 +84,50 @@ static void what_a_child_stops_must_go_on_in_the_parent(void **state)
     (void)close(ends[1]);
 }
 
+static pid_t child = -1;
+
+static void fork_it(kp_watch *watch, int events)
+{
+    (void)watch;
+    (void)events;
+    child = fork();
+}
+
+static void a_child_that_returns_from_told_must_tell_nobody_else(void **state)
+{
+    kp_watch first = { .told = fork_it }, ready = { .told = on_ready }, late = { .told = on_time };
+    kp_watcher *watcher = &loop.watcher;
+    int ends[2][2], result;
+
+    (void)state;
+    heard = timed = 0;
+    assert_int_equal(kp_epoll_open(&loop), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pipe(ends[i]), 0);
+        assert_int_equal(write(ends[i][1], "", 1), 1);
+        assert_int_equal(watcher->start(watcher, i ? &ready : &first, ends[i][0], KP_WATCH_READ,
+                                        KP_OFF), 0);
+    }
+    assert_int_equal(watcher->start(watcher, &late, -1, 0, 0), 0);
+    int64_t rc = kp_epoll_dispatch(&loop);
+    if (child == 0)
+        _exit(rc == KP_EFORKED && heard == 0 && timed == 0 ? 0 : 1);
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_int_equal(result, 0);
+    assert_int_equal(rc, -1);
+    assert_int_equal(heard, 1);
+    assert_int_equal(timed, 1);
+    assert_int_equal(kp_epoll_close(&loop), 0);
+    for (int i = 0; i < 4; i++)
+        (void)close(ends[i / 2][i % 2]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_the_parents_must_be_told_to_the_parent),
         cmocka_unit_test(what_a_child_stops_must_go_on_in_the_parent),
+        cmocka_unit_test(a_child_that_returns_from_told_must_tell_nobody_else),
     };
 
     return cmocka_run_group_tests_name("fork_epoll", tests, NULL, NULL);

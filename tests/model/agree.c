@@ -127,6 +127,58 @@ static void budget_draw(const struct setup *setup, uint64_t *s, kp_budget *b)
     if (setup->options.limits.sharing > 1) b->evict_other_keys = 0;
 }
 
+/* Groups of keys. What they are drawn from is their own, so that other draws stay as they are. */
+static void group_draw(uint64_t *s, kp_limits *l)
+{
+    l->group[0] = PICK(s, 0, KP_NONE, 1, 1, 2);
+    l->group[1] = PICK(s, 0, KP_NONE, 1, 1, 2);
+}
+
+static void group_limits_draw(uint64_t *s, kp_budget *b)
+{
+    b->group_max_live[0] = PICK(s, 0, KP_UNLIMITED, 1, 2, 3, 4);
+    b->group_max_live[1] = PICK(s, 0, KP_UNLIMITED, 1, 2, 3, 4);
+}
+
+/* What limits_for says of one key. */
+static void own_draw(uint64_t *s, kp_limits *l)
+{
+    group_draw(s, l);
+    if (draw_below(s, 2) == 0) return;
+    l->max_live = PICK(s, 0, 0, 1, 2, 3);
+    l->min_live = PICK(s, 0, KP_NONE, KP_NONE, 1);
+    l->max_idle = PICK(s, 0, 0, KP_UNLIMITED, 1);
+    l->floor = PICK(s, 0, KP_NONE, KP_NONE, 1);
+}
+
+/* Little else limits anything, and little goes wrong: so groups do. */
+static void calm_draw(struct setup *setup, uint64_t *s)
+{
+    kp_options *o = &setup->options;
+
+    o->limits = (kp_limits){ .max_live = 3, .on_gone = o->limits.on_gone,
+                             .validate_on = o->limits.validate_on };
+    o->budget = (kp_budget){ .max_live = PICK(s, 0, 0, 3, 5) };
+    setup->keys = MODEL_KEYS;
+    setup->bad_pct = 0;
+    setup->weight[OP_LIMITS] = setup->weight[OP_LIMITS_ALL] = setup->weight[OP_DROP] = 0;
+    if (draw_below(s, 2) == 0) setup->weight[OP_LIMITS] = 3;
+}
+
+static void groups_draw(struct setup *setup)
+{
+    uint64_t s = setup->seed ^ UINT64_C(0x9e0095);
+    kp_options *o = &setup->options;
+
+    setup->groups = true;
+    if (draw_below(&s, 2) == 0) calm_draw(setup, &s);
+    group_draw(&s, &o->limits);
+    group_limits_draw(&s, &o->budget);
+    setup->by_key = draw_below(&s, 4) > 0;
+    for (int k = 0; k < MODEL_KEYS && setup->by_key; k++) own_draw(&s, &setup->own[k]);
+    o->budget.across = KP_ACROSS_ARRIVAL;
+}
+
 /* Circuits that open, and close again. */
 static void trouble_draw(struct setup *setup, uint64_t *s)
 {
@@ -200,6 +252,7 @@ void setup_draw(uint64_t seed, struct setup *setup)
     if (o->limits.sharing > 1) setup->close_mode = KP_CLOSE_NOW; /* nor is revoking */
     if (!setup->bad_pct) setup->bad_pct = (uint32_t)PICK(&s, 0, 0, 10, 40);
     setup->pending_pct = (uint32_t)PICK(&s, 0, 0, 20, 70);
+    if (setup->keys > 1 && seed % 4 == 1) groups_draw(setup);
 }
 
 void op_draw(const struct setup *setup, uint64_t *s, struct op *op)
@@ -213,6 +266,7 @@ void op_draw(const struct setup *setup, uint64_t *s, struct op *op)
     op->key = (int)draw_below(s, (uint64_t)setup->keys);
     op->which = (uint32_t)draw(s);
     op->fate = draw(s);
+    uint64_t other = op->fate ^ UINT64_C(0x9e0095);
     if (op->kind == OP_GET || op->kind == OP_START) {
         op->ms = PICK(s, KP_NONE, 0, 0, 5, 100, KP_OFF, INT64_MAX);
         op->flags = (uint32_t)PICK(s, 0, 0, 0, 0, 0, 0, KP_DONT_WAIT, KP_DONT_CREATE, KP_FRESH);
@@ -226,8 +280,11 @@ void op_draw(const struct setup *setup, uint64_t *s, struct op *op)
         if (draw_below(s, 4) == 0) op->limits.validate_on = (int32_t)PICK(s, KP_NONE, 1, 2, 3);
         op->limits.on_gone = PICK(s, 0, 0, 0, KP_GONE_REPLACE, KP_OFF);
         if (setup->options.limits.sharing > 1) op->limits.sharing = PICK(s, 0, 0, 1, 2, 3);
+        if (setup->groups && other % 2) op->limits = (kp_limits){ .max_live = 0 };
+        if (setup->groups) group_draw(&other, &op->limits);
     }
     if (op->kind == OP_BUDGET) budget_draw(setup, s, &op->budget);
+    if (op->kind == OP_BUDGET && setup->groups) group_limits_draw(&other, &op->budget);
     if (op->kind == OP_EVICT) op->ms = PICK(s, 0, KP_NONE, 1, 2);
 }
 
@@ -267,6 +324,7 @@ static void print_limits(const kp_limits *l)
     P(breaker_rate_pct), P(breaker_window_ms), P(breaker_calls), P(breaker_probes);
     P(revoke_after_ms), P(idle_check), P(excess_check), P(age_check), P(excess_over);
     P(retry_max_ms), P(create_timeout_ms), P(validate_timeout_ms), P(on_gone);
+    P(group[0]), P(group[1]);
 #undef P
     printf("\n");
 }
@@ -275,7 +333,8 @@ static void print_budget(const kp_budget *b)
 {
 #define P(field) print_number("budget." #field, b->field)
     P(max_live), P(max_lent), P(max_idle), P(max_creating), P(create_rate), P(create_burst);
-    P(max_waiting), P(max_keys), P(evict_other_keys), P(across);
+    P(max_waiting), P(max_keys), P(evict_other_keys), P(across), P(group_max_live[0]);
+    P(group_max_live[1]);
 #undef P
 }
 
@@ -293,6 +352,10 @@ static void print_setup(const struct setup *setup)
     print_number("hits", o->hits);
     print_number("close", setup->close_mode);
     print_number("on an event loop", setup->on_loop);
+    for (int k = 0; k < setup->keys && setup->by_key; k++) {
+        printf("\n  limits of key %c:", 'a' + k);
+        print_limits(&setup->own[k]);
+    }
     print_number("driver.reset", setup->seed % 3 == 0);
     print_number("driver.is_clean", setup->seed % 6 == 0);
     printf("\n");

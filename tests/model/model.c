@@ -93,28 +93,32 @@ static uint64_t rank_of(const struct model *m, int key)
     return place > m->key[key].served_at ? place : m->key[key].served_at;
 }
 
-/* The key that gets the next permit of this budget, among those that lack nothing else. */
-static int first_starved(const struct model *m, enum model_budget budget)
+/* The key that gets the next permit of this budget (of a group: which one), among those that lack
+ * nothing else. */
+static int first_starved(const struct model *m, enum model_budget budget, int64_t group)
 {
     int first = NOBODY;
 
     for (int k = 0; k < MODEL_KEYS; k++) {
         if (!m->key[k].in_use || m->key[k].lacks != budget || m_waiting(m, k) == 0) continue;
+        if (m_group(m, k, budget) != group) continue;
         if (first == NOBODY || rank_of(m, k) < rank_of(m, first))
             first = k;
     }
     return first;
 }
 
-static bool outranked(const struct model *m, enum model_budget budget, int key)
+bool m_outranked(const struct model *m, enum model_budget budget, int key)
 {
-    int first = first_starved(m, budget);
+    int first = first_starved(m, budget, m_group(m, key, budget));
 
     return first != NOBODY && first != key && rank_of(m, first) < rank_of(m, key);
 }
 
 bool m_may_take(const struct model *m, enum model_budget budget, int key)
 {
+    if (budget == B_GROUP_0 || budget == B_GROUP_1)
+        return !m_group_is_full(m, key, budget) && !m_outranked(m, budget, key);
     int64_t used = budget == B_LENT       ? m_lent(m, NOBODY)
                    : budget == B_CREATING ? m_count(m, NOBODY, M_CREATING) + m_promised(m, NOBODY)
                                           : m_live(m, NOBODY);
@@ -122,19 +126,32 @@ bool m_may_take(const struct model *m, enum model_budget budget, int key)
                   : budget == B_CREATING ? m->budget_creating
                                          : m->budget_live;
 
-    return used < cap && !outranked(m, budget, key);
+    return used < cap && !m_outranked(m, budget, key);
 }
 
 bool m_first_for_token(const struct model *m, int key)
 {
-    return !outranked(m, B_TOKEN, key);
+    return !m_outranked(m, B_TOKEN, key);
 }
 
 /* ---- the questions that a request is asked --------------------------------------------------- */
 
-static enum verdict lacks(struct model_request *r, const char *limit, enum model_budget budget)
+static enum verdict lacks(struct model_request *r, const char *limit)
 {
     r->limit = limit;
+    r->short_of = B_NONE;
+    return LACKS;
+}
+
+enum verdict m_lacks(struct model_request *r, enum model_budget budget)
+{
+    static const char *const name[BUDGETS] = {
+        [B_LENT] = "budget.max_lent",          [B_CREATING] = "budget.max_creating",
+        [B_TOKEN] = "budget.create_rate",      [B_GROUP_0] = "budget.group_max_live",
+        [B_GROUP_1] = "budget.group_max_live", [B_LIVE] = "budget.max_live"
+    };
+
+    r->limit = name[budget];
     r->short_of = budget;
     return LACKS;
 }
@@ -165,8 +182,8 @@ static enum verdict may_borrow(struct model *m, struct model_request *r)
 {
     if (r->holds_lent) return GO_ON;
     if (m_lent(m, r->key) >= m->key[r->key].rules.max_lent)
-        return lacks(r, "max_lent", B_NONE);
-    return m_may_take(m, B_LENT, r->key) ? GO_ON : lacks(r, "budget.max_lent", B_LENT);
+        return lacks(r, "max_lent");
+    return m_may_take(m, B_LENT, r->key) ? GO_ON : m_lacks(r, B_LENT);
 }
 
 /* The lent one, shared, that was opened last; else the idle one that is next. Those that are too
@@ -227,21 +244,17 @@ int m_take_seat(struct model *m, int slot)
     return seat;
 }
 
-/* Is the room of one of this key's resources owed to the key that is next? */
-static bool owed_elsewhere(const struct model *m, int key)
-{
-    return m_has_to_spare(m, key) && outranked(m, B_LIVE, key);
-}
-
 static enum verdict take_ready(struct model *m, struct model_request *r)
 {
     const struct model_rules *rules = &m->key[r->key].rules;
+    enum model_budget owed;
 
     if (r->flags & KP_FRESH) return GO_ON;
     int found = ready_slot(m, r->key);
     if (found == NOBODY) return GO_ON;
-    if (m->slot[found].state == M_IDLE && !m->slot[found].due_to_key && owed_elsewhere(m, r->key))
-        return lacks(r, "budget.max_live", B_LIVE);
+    if (m->slot[found].state == M_IDLE && !m->slot[found].due_to_key &&
+        (owed = m_owed_elsewhere(m, r->key)) != B_NONE)
+        return m_lacks(r, owed);
     struct model_slot *s = &m->slot[found];
     bool made_for_it = r->holds_lent && s->lends == 0, idle = s->state == M_IDLE;
     r->idle_ns = idle ? m->now - s->since : 0;
@@ -263,13 +276,13 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
 /* The request that is first wakes when the next creation may begin, and so does upkeep. */
 static enum verdict want_token(struct model *m, struct model_request *r)
 {
-    bool first = !outranked(m, B_TOKEN, r->key);
+    bool first = !m_outranked(m, B_TOKEN, r->key);
     uint64_t at = m_token_at(m, m->now);
 
     if (first && at == m->now) return GO_ON;
     if (first) m_file_key(m, r->key, at);
     if (first || (r->flags & KP_FRESH)) r->again = at;
-    return lacks(r, "budget.create_rate", B_TOKEN);
+    return m_lacks(r, B_TOKEN);
 }
 
 /* Is there room for one more in the key, and in the budgets? For the latter an idle one elsewhere
@@ -282,20 +295,17 @@ static enum verdict find_room(struct model *m, struct model_request *r)
 
     r->victim = NOBODY;
     if ((r->flags & KP_FRESH) && m_count(m, r->key, M_IDLE) > 0 && live <= rules->max_live &&
-        (live == rules->max_live || !m_may_take(m, B_LIVE, r->key)))
+        (live == rules->max_live || !m_has_room(m, r->key)))
         r->victim = m_oldest_idle(m, r->key);
     else if (live >= rules->max_live + rules->reserve)
-        return lacks(r, "max_live", B_NONE);
+        return lacks(r, "max_live");
     else if (live >= rules->max_live && m->now < late) { /* the reserve is for long waits */
         r->again = late;
-        return lacks(r, "max_live", B_NONE);
+        return lacks(r, "max_live");
     }
-    if (!m_may_take(m, B_CREATING, r->key)) return lacks(r, "budget.max_creating", B_CREATING);
+    if (!m_may_take(m, B_CREATING, r->key)) return m_lacks(r, B_CREATING);
     if (want_token(m, r) == LACKS) return LACKS;
-    if (r->victim != NOBODY || m_may_take(m, B_LIVE, r->key)) return GO_ON;
-    if (outranked(m, B_LIVE, r->key)) return lacks(r, "budget.max_live", B_LIVE);
-    r->victim = m_victim(m, r->key);
-    return r->victim == NOBODY ? lacks(r, "budget.max_live", B_LIVE) : GO_ON;
+    return r->victim == NOBODY ? m_make_room(m, r) : GO_ON;
 }
 
 /* A failure that is kept for other requests: each one from the background is told once, or the last
@@ -328,17 +338,17 @@ static enum verdict is_healthy(struct model *m, struct model_request *r)
     bool told = k->rules.fail_fast && k->failures && needs_creation(m, r);
 
     if (k->refused && needs_creation(m, r)) return answer_no(r, KP_EREFUSED, "driver.create");
-    if (k->refused) return lacks(r, "driver.create", B_NONE);
+    if (k->refused) return lacks(r, "driver.create");
     enum verdict v = told_before(m, r);
     if (v != GO_ON) return v;
     if (m_circuit_bars(m, r->key)) return answer_no(r, KP_EBREAKER, k->opened_by);
     if (!k->tripped && m->now < k->back_off) {
         if (told) return answer_no(r, KP_ECREATE, "retry_first_ms");
         r->again = k->back_off;
-        return lacks(r, "retry_first_ms", B_NONE);
+        return lacks(r, "retry_first_ms");
     }
     if (making >= (k->failures && k->rules.retry_first && !k->tripped ? 1 : k->rules.max_creating))
-        return told ? answer_no(r, KP_ECREATE, "max_creating") : lacks(r, "max_creating", B_NONE);
+        return told ? answer_no(r, KP_ECREATE, "max_creating") : lacks(r, "max_creating");
     return GO_ON;
 }
 
@@ -348,10 +358,9 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
     enum verdict v;
 
     if (r->making != NOBODY)
-        return lacks(r, m->slot[r->making].state == M_CREATING ? "create" : "destroy", B_NONE);
+        return lacks(r, m->slot[r->making].state == M_CREATING ? "create" : "destroy");
     if (r->flags & (KP_DONT_CREATE | KP_DONT_WAIT))
-        return lacks(r, m_counted(m, r->key) < k->rules.max_live ? "kp_ask.flags" : "max_live",
-                     B_NONE);
+        return lacks(r, m_counted(m, r->key) < k->rules.max_live ? "kp_ask.flags" : "max_live");
     if ((v = is_healthy(m, r)) != GO_ON || (v = find_room(m, r)) != GO_ON) return v;
     m_token_take(m, m->now);
     r->holds_lent = true;
@@ -448,24 +457,20 @@ static int serve(struct model *m, int key)
     return served;
 }
 
-static void settle_budget(struct model *m, enum model_budget budget)
+void m_settle_budget(struct model *m, enum model_budget budget, int64_t group)
 {
     int first;
 
-    while ((first = first_starved(m, budget)) != NOBODY)
+    while ((first = first_starved(m, budget, group)) != NOBODY)
         if (serve(m, first) == 0 && m->key[first].lacks == budget) return;
-}
-
-void m_settle_all(struct model *m)
-{
-    settle_budget(m, B_LENT);
-    settle_budget(m, B_CREATING);
-    settle_budget(m, B_TOKEN);
-    settle_budget(m, B_LIVE);
 }
 
 void m_settle(struct model *m, int key)
 {
     if (m_waiting(m, key) > 0) serve(m, key);
-    m_settle_all(m);
+    m_settle_budget(m, B_LENT, 0);
+    m_settle_budget(m, B_CREATING, 0);
+    m_settle_budget(m, B_TOKEN, 0);
+    m_settle_groups(m, m->key[key].rules.group);
+    m_settle_budget(m, B_LIVE, 0);
 }

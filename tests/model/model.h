@@ -11,12 +11,12 @@
  * means that its thread wakes up, with or without a reason. model_start and model_dispatch are the
  * same for an event loop.
  *
- * Read it in this order: model.c (who may have what, who is next), model_calls.c (a get),
- * model_back.c (the way back), model_circuit.c, model_lease.c, model_loop.c, model_keys.c,
- * model_keep.c, model_limits.c, model_control.c.
+ * Read it in this order: model.c (who may have what, who is next), model_room.c (who has to go),
+ * model_calls.c (a get), model_back.c (the way back), model_circuit.c, model_lease.c, model_loop.c,
+ * model_keys.c, model_keep.c, model_limits.c, model_control.c.
  *
- * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
- * drain because their room is owed to another key, key types, limits_for, tests by the keeper
+ * Not in the model: shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
+ * drain because their room is owed to another key, key types, tests by the keeper
  * (KP_CHECK_KEEPER) and doubts (KP_GONE_TEST), waiting for warm keys, pools of threads or of a
  * loop, driver.cancel, and calls that wait: for leases to end, or for a key to go.
  */
@@ -46,6 +46,7 @@ struct model_rules {
     bool refuse_late, spares_others; /* KP_EGONE is a failure like any other */
     uint32_t validate_on, respects_min, breaker_counts;
     uint32_t idle_check, excess_check, age_check;
+    int64_t group[2]; /* 0: none */
     /* max_waiting and excess_over, if given; if not (-1), they follow max_live and min_live */
     int64_t said_waiting, said_over, excess_over;
 };
@@ -78,6 +79,9 @@ struct model_slot {
     int job_seat, key, seats;
     int sponsor;            /* the request for which it is made, checked or evicted, or NOBODY */
     int heir;               /* a victim: the key that gets its place, or NOBODY */
+    int next;               /* a victim: another one that goes for the same request, or NOBODY */
+    int promised;           /* a victim: the key that was promised a permit for its place (the one
+                               of two victims that goes first), or NOBODY */
     uint64_t waived;        /* a victim that nobody waits for: the larger, the later; or 0 */
     bool probe;             /* its creation is a probe, or the permit that its heir gets is one */
     bool doomed, owes_lent; /* owes_lent: max_lent counts its lease until it is destroyed */
@@ -98,7 +102,7 @@ struct model_slot {
 };
 
 enum model_grant { G_WAIT, G_SLOT, G_PERMIT, G_NO };
-enum model_budget { B_NONE, B_LENT, B_CREATING, B_TOKEN, B_LIVE };
+enum model_budget { B_NONE, B_LENT, B_CREATING, B_TOKEN, B_GROUP_0, B_GROUP_1, B_LIVE, BUDGETS };
 
 struct model_request {
     bool active, waiting, waited, holds_lent, at_once;
@@ -174,6 +178,9 @@ struct model {
     kp_budget said;
     struct model_rules rules;
     int64_t budget_live, budget_lent, budget_idle, budget_creating, budget_waiting, budget_keys;
+    const kp_limits *own; /* limits_for: what it says of each key; or NULL */
+    int64_t group_live[2];
+    bool counts_groups[2]; /* they had a limit when the pool was opened */
     int64_t create_rate, create_burst; /* NO_LIMIT: creations may begin at any time */
     bool evicts, by_arrival, last_first, has_validate, has_reset, asks;
     bool on_loop;  /* the thread runs an event loop: no request runs a driver function itself */
@@ -203,7 +210,8 @@ struct model {
     int done[2 * MODEL_REQUESTS], dones; /* requests answered by this dispatch, in order */
 };
 
-int model_open(struct model *m, const kp_options *options, uint64_t now); /* 0, or KP_ECONFIG */
+/* 0, or KP_ECONFIG. own: what limits_for says of each key, or NULL. */
+int model_open(struct model *m, const kp_options *options, const kp_limits *own, uint64_t now);
 
 /* Keys are numbers. `r` is the number of a request that is not in use. True: the get is over, and
  * its code and lease (slot, seat) are in the request; false: it waits. */

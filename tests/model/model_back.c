@@ -80,27 +80,6 @@ static void vacate(struct model *m, int slot)
     if (m_live(m, s->key) <= k->rules.min_live) m_file_forget(m, s->key);
 }
 
-/* A victim's place becomes a permit of the key that it was evicted for. A request that evicted it
- * itself goes on with the permit; on a loop the sponsor gets it, if it has not been granted it yet,
- * as one that took over a waived victim may have. */
-static void inherit(struct model *m, int slot, int heir, int sponsor, bool probe)
-{
-    m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .look_at = FOREVER };
-    m->slot[slot].sponsor = m->slot[slot].heir = NOBODY;
-    if (m->on_loop) {
-        struct model_request *r = &m->request[sponsor];
-        bool waits = r->grant == G_WAIT;
-        r->grant = G_PERMIT;
-        r->slot = slot;
-        r->victim = NOBODY;
-        r->waiting = false;
-        r->making = NOBODY;
-        r->probe |= probe;
-        if (waits) m_rouse(m, r);
-    }
-    m_settle(m, heir);
-}
-
 static void destroyed(struct model *m, int slot, int status)
 {
     struct model_slot *s = &m->slot[slot];
@@ -109,14 +88,15 @@ static void destroyed(struct model *m, int slot, int status)
         m_reclaimed(m, slot, status);
         return;
     }
-    int key = s->key, heir = s->waived ? NOBODY : s->heir, sponsor = s->sponsor;
+    int key = s->key, heir = s->promised, sponsor = s->sponsor, next = s->next;
     bool probe = s->probe;
     struct model_frame outer = m_open_todo(m);
 
     TALLY(m, key, destroy_failures, status < 0); /* it is gone all the same */
-    if (heir != NOBODY) m->key[heir].promised--;
+    if (heir != NOBODY && next == NOBODY) m->key[heir].promised--;
     vacate(m, slot);
-    if (heir != NOBODY) inherit(m, slot, heir, sponsor, probe);
+    if (heir != NOBODY && next != NOBODY) m_await_next(m, next, heir, sponsor, probe);
+    else if (heir != NOBODY) m_inherit(m, slot, heir, sponsor, probe);
     m_settle(m, key);
     m_do(m);
     m_close_todo(m, outer);
@@ -136,7 +116,7 @@ static bool too_many_idle(const struct model *m, int key, int64_t more)
 {
     const struct model_rules *rules = &m->key[key].rules;
 
-    return m->key[key].dropped || m_surplus(m) > 0 ||
+    return m->key[key].dropped || m_exceeds(m, key) ||
            m_count(m, key, M_IDLE) + more > rules->max_idle ||
            m_count(m, NOBODY, M_IDLE) + more > m->budget_idle ||
            m_staying(m, key) - m_extra(m, key) > rules->max_live + rules->reserve;
@@ -154,7 +134,7 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
     }
     if (m_is_replaced(m, s)) return *why = R_RENEWED, false;
     int64_t most = rules->max_live + (m_waiting(m, s->key) ? rules->reserve : 0);
-    if (m_surplus(m) > 0 || m_staying(m, s->key) - m_extra(m, s->key) > most) return false;
+    if (m_exceeds(m, s->key) || m_staying(m, s->key) - m_extra(m, s->key) > most) return false;
     return m_waiting(m, s->key) > 0 || rules->drop_oldest || !too_many_idle(m, s->key, 1);
 }
 
@@ -271,8 +251,7 @@ int m_permit(struct model *m, int key)
     int slot = 0;
 
     while (m->slot[slot].state != M_FREE) slot++;
-    m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = key, .look_at = FOREVER };
-    m->slot[slot].sponsor = m->slot[slot].heir = NOBODY;
+    m_new_slot(m, slot, key);
     return slot;
 }
 

@@ -125,9 +125,14 @@ static void create(struct model *m, struct model_request *r)
             r->limit = "destroy";
             m_wait_again(m, r);
         }
-        if (!goes) m_destroy(m, victim);
+        if (m->on_loop && !goes) m_destroy(m, victim);
         if (m->on_loop) return;
-        r->slot = victim;
+        for (int next; victim != NOBODY; victim = next) {
+            next = m->slot[victim].next;
+            r->slot = victim;
+            m->slot[victim].heir = r->key;
+            m_destroy(m, victim);
+        }
     }
     m->slot[r->slot].probe = r->probe;
     r->probe = false;

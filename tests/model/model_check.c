@@ -23,6 +23,14 @@ static bool time_is_ahead(const struct model *m)
     return false;
 }
 
+/* Could it go on? To wait for what is being destroyed already, a victim that another request left
+ * behind, is not that. */
+static bool is_served(const struct model *m, const struct model_request *r)
+{
+    if (r->waiting || r->grant == G_NO) return false;
+    return r->grant != G_PERMIT || r->victim == NOBODY || m->slot[r->victim].state != M_CLOSING;
+}
+
 /* Is L1 broken: does a request wait while something could serve it? */
 static bool has_idle_hands(const struct model *m)
 {
@@ -33,8 +41,7 @@ static bool has_idle_hands(const struct model *m)
     for (int k = 0; k < MODEL_KEYS; k++)
         if (copy.key[k].in_use) m_settle(&copy, k);
     for (int i = 0; i < MODEL_REQUESTS; i++)
-        if (m->request[i].waiting && !copy.request[i].waiting && copy.request[i].grant != G_NO)
-            return true;
+        if (m->request[i].waiting && is_served(m, &copy.request[i])) return true;
     return false;
 }
 
@@ -56,6 +63,9 @@ const char *model_broken(const struct model *m)
         return "L2: more are made than budget.max_creating";
     if (m_surplus(m) > 0 && m_count(m, NOBODY, M_IDLE) > 0)
         return "L2: more stay than budget.max_live, and one is idle";
+    for (int k = 0; k < MODEL_KEYS; k++)
+        if (m->key[k].in_use && m_count(m, k, M_IDLE) > 0 && m_groups_exceed(m, k))
+            return "L2: more stay in a group than its limit, and one is idle";
     for (int i = 0; i < MODEL_SLOTS; i++)
         if (m->slot[i].state != M_LENT && m->slot[i].state != M_REVOKED &&
             m_borrowers(&m->slot[i]) > 0)

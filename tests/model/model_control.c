@@ -20,6 +20,8 @@ void m_read_budget(struct model *m, const kp_budget *b)
     m->budget_creating = number(b->max_creating);
     m->budget_waiting = number(b->max_waiting);
     m->budget_keys = number(b->max_keys);
+    for (int i = 0; i < 2; i++) m->group_live[i] = number(b->group_max_live[i]);
+    for (int i = 0; i < 2; i++) m->counts_groups[i] |= m->group_live[i] != NO_LIMIT;
     m->create_rate = number(b->create_rate);
     m->create_burst = b->create_burst ? b->create_burst : m->create_rate;
     m->evicts = b->evict_other_keys != KP_OFF;
@@ -34,6 +36,7 @@ static kp_budget merged(const kp_budget *said, const kp_budget *before)
     if (said->field) b.field = said->field;
     SAY(max_live) SAY(max_lent) SAY(max_idle) SAY(max_creating) SAY(max_waiting) SAY(max_keys)
     SAY(evict_other_keys) SAY(across) SAY(create_rate) SAY(create_burst)
+    SAY(group_max_live[0]) SAY(group_max_live[1])
 #undef SAY
     if (said->create_rate == KP_UNLIMITED && !said->create_burst) b.create_burst = 0;
     return b;
@@ -46,6 +49,8 @@ static bool may_be(const struct model *m, const struct model *next)
     int64_t least = m->budget_live < next->budget_live ? m->budget_live : next->budget_live;
 
     if (next->said.create_burst && next->create_rate == NO_LIMIT) return false;
+    for (int i = 0; i < 2; i++)
+        if (!m->counts_groups[i] && next->group_live[i] != NO_LIMIT) return false;
     if (least < m->budget_live && (m_all_keys(m, false) > least || m_all_keys(m, true) > least))
         return false;
     if (next->budget_lent < m->budget_lent && m_all_keys(m, true) > m_lent_bound(next))
@@ -55,20 +60,47 @@ static bool may_be(const struct model *m, const struct model *next)
     return m_fits(next, &m->rules, true);
 }
 
+/* All groups, in an order that nothing says. */
+struct groups {
+    int n;
+    enum model_budget budget[2 * MODEL_KEYS];
+    int64_t number[2 * MODEL_KEYS];
+};
+
+static void list_groups(struct model *m, struct groups *all)
+{
+    all->n = 0;
+    for (enum model_budget b = B_GROUP_0; b <= B_GROUP_1; b++)
+        for (int k = 0; k < MODEL_KEYS; k++) {
+            int64_t group = m->key[k].in_use ? m_group(m, k, b) : 0;
+            bool known = group == 0;
+            for (int i = 0; i < all->n; i++)
+                known |= all->budget[i] == b && all->number[i] == group;
+            if (known) continue;
+            int at = all->n++, to = at > 0 ? at - m->choose(m->ctx, at + 1) : 0;
+            for (; at > to; at--) {
+                all->budget[at] = all->budget[at - 1];
+                all->number[at] = all->number[at - 1];
+            }
+            all->budget[to] = b;
+            all->number[to] = group;
+        }
+}
+
 int64_t m_surplus(const struct model *m)
 {
     return m_staying(m, NOBODY) + m_promised(m, NOBODY) - m->budget_live;
 }
 
-/* The least recently used idle one: of all (`any`), or only of keys that have more than they are to
- * keep. */
-static int least_worthy(const struct model *m, bool any)
+/* The least recently used idle one, of all or of a group: of all keys (`any`), or only of those
+ * that have more than they are to keep. */
+static int least_worthy(const struct model *m, enum model_budget budget, int64_t group, bool any)
 {
     int worst = NOBODY;
 
     for (int i = 0; i < MODEL_SLOTS; i++) {
         const struct model_slot *s = &m->slot[i];
-        if (s->state != M_IDLE) continue;
+        if (s->state != M_IDLE || m_group(m, s->key, budget) != group) continue;
         const struct model_rules *rules = &m->key[s->key].rules;
         int64_t kept = rules->floor > rules->min_live ? rules->floor : rules->min_live;
         if (!any && m_staying(m, s->key) <= kept) continue;
@@ -77,19 +109,41 @@ static int least_worthy(const struct model *m, bool any)
     return worst;
 }
 
-static void trim(struct model *m)
+void m_trim_group(struct model *m, enum model_budget budget, int64_t group, bool any)
 {
     int slot;
 
-    for (int any = 0; any < 2; any++)
+    while (m_group_surplus(m, budget, group) > 0 &&
+           (slot = least_worthy(m, budget, group, any)) != NOBODY)
+        m_close(m, slot, R_SURPLUS);
+}
+
+static void trim(struct model *m, const struct groups *groups)
+{
+    int slot;
+
+    for (int any = 0; any < 2; any++) {
+        for (int i = 0; i < groups->n; i++)
+            m_trim_group(m, groups->budget[i], groups->number[i], any);
         while ((m_surplus(m) > 0 || m_count(m, NOBODY, M_IDLE) > m->budget_idle) &&
-               (slot = least_worthy(m, any)) != NOBODY)
+               (slot = least_worthy(m, B_LIVE, 0, any)) != NOBODY)
             m_close(m, slot, R_SURPLUS);
+    }
+}
+
+static void serve_all(struct model *m, const struct groups *groups)
+{
+    m_settle_budget(m, B_LENT, 0);
+    m_settle_budget(m, B_CREATING, 0);
+    m_settle_budget(m, B_TOKEN, 0);
+    m_settle_budget(m, B_LIVE, 0);
+    for (int i = 0; i < groups->n; i++) m_settle_budget(m, groups->budget[i], groups->number[i]);
 }
 
 int model_budget_set(struct model *m, const kp_budget *said)
 {
     static struct model next;
+    struct groups groups;
     kp_budget budget = merged(said, &m->said);
 
     if (m->closed) return KP_ECLOSED;
@@ -102,13 +156,15 @@ int model_budget_set(struct model *m, const kp_budget *said)
     m->peak_live = m_live(m, NOBODY);
     m->peak_lent = m_lent(m, NOBODY);
     m->peak_creating = m_count(m, NOBODY, M_CREATING) + m_promised(m, NOBODY);
-    trim(m);
-    m_settle_all(m);
+    list_groups(m, &groups);
+    trim(m, &groups);
+    serve_all(m, &groups);
     for (int k = 0; k < MODEL_KEYS; k++) {
         if (!m->key[k].in_use) continue;
         if (m->key[k].rules.eager) m->key[k].refill = true;
         if (m->key[k].refill) m_file_key(m, k, m->now);
     }
+    m_let_on(m, m->now);
     m_do(m);
     return 0;
 }

@@ -119,3 +119,37 @@ void m_count_reason(struct model *m, const struct model_slot *s)
     TALLY(m, s->key, renewed, s->reason == R_RENEWED);
     TALLY(m, s->key, surplus, s->reason == R_SURPLUS);
 }
+
+/* ---- looking in ------------------------------------------------------------------------------ */
+
+void model_misuse(struct model *m)
+{
+    if (!model_is_over(m)) m->tally.misuses++;
+}
+
+int model_stats(struct model *m, int key, kp_stats *out)
+{
+    memset(out, 0, sizeof *out);
+    if (model_is_over(m)) return KP_ECLOSED;
+    if (key != NOBODY && !m->key[key].in_use) return KP_ENOTFOUND;
+    *out = key == NOBODY ? m->tally : m->key[key].tally;
+    for (int k = 0; k < MODEL_KEYS; k++) {
+        bool counts = m->key[k].in_use && (key == NOBODY || key == k);
+        out->keys += counts;
+        out->circuits_open += counts && m->key[k].tripped;
+        out->circuits_probing += counts && m->key[k].probing;
+    }
+    if (key != NOBODY) out->keys_made = 1;
+    out->creating = (uint64_t)m_count(m, key, M_CREATING);
+    out->idle = (uint64_t)m_count(m, key, M_IDLE);
+    out->lent = (uint64_t)m_count(m, key, M_LENT);
+    out->closing = (uint64_t)m_count(m, key, M_CLOSING);
+    out->live = (uint64_t)m_live(m, key);
+    out->leases = (uint64_t)m_leases(m, key);
+    out->waiting = (uint64_t)m_waiting(m, key);
+    out->revoked = (uint64_t)m_revoked(m, key);
+    if (key == NOBODY) return 0;
+    m->key[key].interest++; /* reading the statistics counts as a use of the key while it lasts */
+    m_lose_interest(m, key, m->key[key].used_at);
+    return 0;
+}

@@ -42,17 +42,30 @@ bool m_may_take(const struct model *m, enum model_budget budget, int key);
 bool m_first_for_token(const struct model *m, int key);
 bool m_before(const struct model *m, int a, int b); /* of two requests of a key: is a first? */
 bool m_creator_waits(const struct model *m, int key);
-void m_settle_all(struct model *m);                 /* serve keys with what budgets have left */
+bool m_outranked(const struct model *m, enum model_budget budget, int key);
+enum verdict m_lacks(struct model_request *r, enum model_budget budget);
+void m_settle_budget(struct model *m, enum model_budget budget, int64_t group); /* or 0 */
 
-/* victims (model_victims.c) */
-bool m_has_to_spare(const struct model *m, int key); /* more than its minimum and floor */
-int m_victim(const struct model *m, int key); /* what goes to make room for this key, or NOBODY */
+/* room, groups and victims (model_room.c) */
+int64_t m_group(const struct model *m, int key, enum model_budget budget);
+bool m_group_is_full(const struct model *m, int key, enum model_budget budget);
+int64_t m_group_surplus(const struct model *m, enum model_budget budget, int64_t group);
+bool m_groups_exceed(const struct model *m, int key); /* more stay there than may */
+bool m_exceeds(const struct model *m, int key);       /* or in the pool */
+bool m_has_room(const struct model *m, int key);
+void m_settle_groups(struct model *m, const int64_t group[2]); /* 0: none */
+enum model_budget m_owed_elsewhere(const struct model *m, int key);
+enum verdict m_make_room(struct model *m, struct model_request *r);
 void m_promise(struct model *m, struct model_request *r);
 void m_waive(struct model *m, int key, int victim); /* no request of the key waits for it */
+void m_new_slot(struct model *m, int slot, int key); /* a permit */
+void m_inherit(struct model *m, int slot, int heir, int sponsor, bool probe); /* a victim's place */
+void m_await_next(struct model *m, int next, int heir, int sponsor, bool probe);
 
 /* control (model_control.c) */
 void m_read_budget(struct model *m, const kp_budget *budget);
 int64_t m_surplus(const struct model *m); /* how many more stay than the budget allows */
+void m_trim_group(struct model *m, enum model_budget budget, int64_t group, bool any);
 
 /* a get (model_calls.c) */
 void m_wait_again(struct model *m, struct model_request *r); /* at the place of its stamp */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's time and books: expiry, upkeep, invalidation, close, and the counters. Keys are in
- * model_keys.c.
+ * The model's time and books: expiry, upkeep, invalidation, close. Keys are in model_keys.c, the
+ * counters in model_count.c.
  */
 #include "model_inside.h"
 
@@ -180,7 +180,7 @@ bool m_may_make(const struct model *m, int key, uint64_t now)
     return !m_circuit_bars(m, key) && m->now >= k->back_off &&
            m_count(m, key, M_CREATING) + k->promised <
                (k->failures ? 1 : k->rules.max_creating) &&
-           m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key) &&
+           m_may_take(m, B_CREATING, key) && m_has_room(m, key) &&
            m_token_at(m, now) == now && m_first_for_token(m, key);
 }
 
@@ -208,8 +208,14 @@ void m_let_on(struct model *m, uint64_t now)
             (first == NOBODY || m->key[k].held_up < m->key[first].held_up))
             first = k;
     if (first == NOBODY) return;
-    m->key[first].held_up = 0;
     m_file_key(m, first, now);
+}
+
+/* This one has looked: if there is still room, it has what it can have. */
+static void let_next_on(struct model *m, int key, uint64_t now)
+{
+    if (!makes_all_it_may(m)) m->key[key].held_up = 0;
+    m_let_on(m, now);
 }
 
 /* Makes one at a time; the other keys and slots get their turn in between. */
@@ -234,6 +240,7 @@ static void refill(struct model *m, int key, uint64_t now)
     } else {
         int slot = m_permit(m, key);
         m_token_take(m, now);
+        k->held_up = 0;
         m_create(m, key, slot, NOBODY);
         if (k->refill) m_file_key(m, key, now);
     }
@@ -243,11 +250,12 @@ static void look_at_key(struct model *m, int key, uint64_t now)
 {
     m->key[key].look_at = FOREVER;
     m->key[key].interest++;
+    m->latest = m->now;
     m_settle(m, key); /* a pause may have ended */
     m_do(m);
     refill(m, key, now);
     m_renew(m, key, now);
-    m_let_on(m, now);
+    let_next_on(m, key, now);
     m->key[key].interest--;
     m_forget(m, key, now);
 }
@@ -379,7 +387,7 @@ int model_add(struct model *m, int key, uint64_t serial)
                 m_count(m, NOBODY, M_IDLE) >= m->budget_idle;
     if (m_live(m, key) + k->promised >= k->rules.max_live) code = KP_EFULL;
     else if (full && !m_waiting(m, key)) code = KP_EFULL; /* it would be idle */
-    else if (!m_may_take(m, B_LIVE, key)) code = KP_EFULL;
+    else if (!m_has_room(m, key)) code = KP_EFULL;
     if (code == 0) {
         slot = m_permit(m, key);
         m->slot[slot].serial = ++m->serials;
@@ -445,6 +453,7 @@ int64_t model_close(struct model *m, kp_close_mode mode)
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         m_refuse_all(m, k, KP_ECLOSED);
     for (int k = 0; k < MODEL_KEYS; k++) m->key[k].lacks = B_NONE;
+    struct model_frame outer = m_open_todo(m); /* what is idle goes first */
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place)) {
         m->key[k].interest++;
         while (m_count(m, k, M_IDLE) > 0) {
@@ -453,41 +462,9 @@ int64_t model_close(struct model *m, kp_close_mode mode)
         }
         m->key[k].interest--;
     }
+    m_close_todo(m, outer);
+    m_do(m);
     if (mode != KP_CLOSE_NOW) m_revoke_all(m);
     return m_count(m, NOBODY, M_CREATING) + m_count(m, NOBODY, M_LENT) +
            m_count(m, NOBODY, M_CLOSING) + m_revoked(m, NOBODY);
-}
-
-/* ---- looking in ------------------------------------------------------------------------------ */
-
-void model_misuse(struct model *m)
-{
-    if (!model_is_over(m)) m->tally.misuses++;
-}
-
-int model_stats(struct model *m, int key, kp_stats *out)
-{
-    memset(out, 0, sizeof *out);
-    if (model_is_over(m)) return KP_ECLOSED;
-    if (key != NOBODY && !m->key[key].in_use) return KP_ENOTFOUND;
-    *out = key == NOBODY ? m->tally : m->key[key].tally;
-    for (int k = 0; k < MODEL_KEYS; k++) {
-        bool counts = m->key[k].in_use && (key == NOBODY || key == k);
-        out->keys += counts;
-        out->circuits_open += counts && m->key[k].tripped;
-        out->circuits_probing += counts && m->key[k].probing;
-    }
-    if (key != NOBODY) out->keys_made = 1;
-    out->creating = (uint64_t)m_count(m, key, M_CREATING);
-    out->idle = (uint64_t)m_count(m, key, M_IDLE);
-    out->lent = (uint64_t)m_count(m, key, M_LENT);
-    out->closing = (uint64_t)m_count(m, key, M_CLOSING);
-    out->live = (uint64_t)m_live(m, key);
-    out->leases = (uint64_t)m_leases(m, key);
-    out->waiting = (uint64_t)m_waiting(m, key);
-    out->revoked = (uint64_t)m_revoked(m, key);
-    if (key == NOBODY) return 0;
-    m->key[key].interest++; /* reading the statistics counts as a use of the key while it lasts */
-    m_lose_interest(m, key, m->key[key].used_at);
-    return 0;
 }

@@ -60,6 +60,7 @@ static void is_forgotten(struct model *m, int key)
     m->tally.keys_forgotten++;
     for (int i = 0; i < MODEL_SLOTS; i++)
         if (m->slot[i].waived && m->slot[i].heir == key) m->slot[i].heir = NOBODY;
+    m_let_on(m, m->latest);
 }
 
 static bool has_room_for_a_key(struct model *m)
@@ -107,9 +108,15 @@ int m_find(struct model *m, int key, int *code)
     }
     if (!k->in_use) {
         *k = (struct model_key){ .in_use = true, .look_at = FOREVER, .rules = m->rules };
+        if (m->own) model_rules(&m->own[key], &k->rules);
         k->least_wait = FOREVER;
         k->place = take_place(m, free);
         m->tally.keys_made++;
+        if (m->own && (m_contradicts(&k->rules) || !m_fits(m, &k->rules, false))) {
+            is_forgotten(m, key);
+            *code = KP_ECONFIG;
+            return NOBODY;
+        }
         if (k->rules.prefill && k->rules.min_live > 0) {
             k->refill = true;
             m_file_key(m, key, m->now);

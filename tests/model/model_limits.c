@@ -47,6 +47,7 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     count_said(said->reserve, &rules->reserve);
     count_said(said->excess_over, &rules->said_over);
     count_said(said->surplus, &rules->said_surplus);
+    for (int i = 0; i < 2; i++) count_said(said->group[i], &rules->group[i]);
     if (said->renew_ahead_ms == KP_OFF) rules->renew_ahead = 0;
     else time_said(said->renew_ahead_ms, &rules->renew_ahead);
     rules->surplus = rules->said_surplus >= 0 ? rules->said_surplus : rules->renew_ahead > 0;
@@ -128,12 +129,16 @@ static bool fits(int64_t each, int64_t keys, int64_t cap)
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every)
 {
     int64_t lent = m_lent_bound(m);
-    bool bounded = every && m->budget_keys != NO_LIMIT && m->budget_keys > 0;
+    bool bounded = every && !m->own && m->budget_keys != NO_LIMIT && m->budget_keys > 0;
 
     for (int64_t keys = 1;; keys = m->budget_keys) {
         if (!fits(rules->min_live, keys, m->budget_live)) return false;
         if (!fits(rules->floor, keys, m->budget_live)) return false;
         if (!fits(rules->floor, keys, lent)) return false;
+        for (int i = 0; i < 2; i++)
+            if (rules->group[i] && (!fits(rules->min_live, keys, m->group_live[i]) ||
+                                    !fits(rules->floor, keys, m->group_live[i])))
+                return false;
         if (!bounded || keys == m->budget_keys) return true;
     }
 }
@@ -181,11 +186,17 @@ static void seats_anew(struct model *m, int key)
 static void apply(struct model *m, int key, const struct model_rules *rules)
 {
     struct model_key *k = &m->key[key];
+    int64_t left[2];
 
+    for (int i = 0; i < 2; i++) {
+        bool stays = rules->group[i] == k->rules.group[i];
+        left[i] = stays ? 0 : m_group(m, key, B_GROUP_0 + i);
+    }
     k->rules = *rules;
     k->lacks = B_NONE;
     k->refused = false;
     if (!m_breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) m_circuit_close(m, key);
+    m_settle_groups(m, left); /* there is room now */
     if (k->used_at == 0) k->used_at = m->now;
     seats_anew(m, key);
     m_settle(m, key);
@@ -198,11 +209,16 @@ static void trim(struct model *m, int key)
     const struct model_rules *rules = &k->rules;
     uint64_t now = m->now;
 
-    while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) - m_extra(m, key) > rules->max_live ||
-                                           m_count(m, key, M_IDLE) > rules->max_idle)) {
+    while (m_count(m, key, M_IDLE) > 0 &&
+           (m_staying(m, key) - m_extra(m, key) > rules->max_live ||
+            m_count(m, key, M_IDLE) > rules->max_idle || m_groups_exceed(m, key))) {
         m_close(m, m_oldest_idle(m, key), R_SURPLUS);
         m_do(m);
     }
+    for (int any = 0; any < 2 && m_groups_exceed(m, key); any++)
+        for (enum model_budget b = B_GROUP_0; b <= B_GROUP_1; b++)
+            m_trim_group(m, b, m_group(m, key, b), any);
+    m_do(m);
     for (int i = 0; i < MODEL_SLOTS; i++)
         if (m->slot[i].key == key && (m->slot[i].state == M_IDLE || m->slot[i].state == M_LENT))
             m_file_slot(m, i);
@@ -305,7 +321,7 @@ static uint64_t span(int64_t said_ms, uint64_t otherwise)
     return otherwise;
 }
 
-int model_open(struct model *m, const kp_options *options, uint64_t now)
+int model_open(struct model *m, const kp_options *options, const kp_limits *own, uint64_t now)
 {
     static const kp_limits defaults = {
         .min_live = KP_NONE,
@@ -352,6 +368,7 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
     };
 
     memset(m, 0, sizeof *m);
+    m->own = own;
     model_rules(&defaults, &m->rules);
     model_rules(&options->limits, &m->rules);
     m_read_budget(m, &options->budget);

@@ -182,7 +182,7 @@ static bool may_renew(const struct model *m, int key, uint64_t now)
 
 void m_renew(struct model *m, int key, uint64_t now)
 {
-    const struct model_key *k = &m->key[key];
+    struct model_key *k = &m->key[key];
 
     if (!m_renewal_wanted(m, key) || k->refused) return;
     if (m->closed || now < m_rests_until(k) || !may_renew(m, key, now)) {
@@ -197,6 +197,7 @@ void m_renew(struct model *m, int key, uint64_t now)
     int slot = m_permit(m, key);
     m->slot[slot].renews = true;
     m_token_take(m, now);
+    k->held_up = 0;
     m_create(m, key, slot, NOBODY);
     if (making(m, key) > before) m_file_key(m, key, now);
 }
@@ -235,8 +236,10 @@ static int64_t retire_key(struct model *m, int key, uint64_t by, uint64_t now)
     uint64_t many = 0, all = (uint64_t)(m_count(m, key, M_IDLE) + m_count(m, key, M_LENT));
     uint64_t step = all > 0 && by != FOREVER ? (by - now) / all : 0;
 
-    if (by < k->retire_by || k->retire_by <= now) k->retire_by = by;
-    k->epoch = m->epoch;
+    if (m_count(m, key, M_CREATING) > 0) { /* by then it goes, too */
+        if (by < k->retire_by || k->retire_by <= now) k->retire_by = by;
+        k->epoch = m->epoch;
+    }
     for (int n = 0, i; n < (int)all && (i = nth(m, key, n)) != NOBODY; n++)
         if (!m->slot[i].doomed) retire(m, i, by == FOREVER ? by : now + step * ++many, now);
     if (by == FOREVER)

@@ -182,12 +182,6 @@ static void op_retry(const struct op *op)
     compare_number("kp_retry_now", real, model_retry_now(&the.model, every ? NOBODY : op->key));
 }
 
-static void op_budget(const struct op *op)
-{
-    compare_number("kp_budget_set", kp_budget_set(the.pool, &op->budget, NULL),
-                   model_budget_set(&the.model, &op->budget));
-}
-
 static void op_run_down(const struct op *op)
 {
     int key = op->fate % 4 == 0 ? NOBODY : op->key;
@@ -298,7 +292,8 @@ static void operate(const struct op *op)
     case OP_PIN:
     case OP_UNPIN: op_pin(op); break;
     case OP_KEEP:
-    case OP_DISPATCH: play_due(op); break;
+    case OP_DISPATCH:
+    case OP_BUDGET: play_due(op); break;
     case OP_START: op_start(op); break;
     case OP_CANCEL: op_cancel(op); break;
     case OP_PASS:
@@ -306,7 +301,6 @@ static void operate(const struct op *op)
         the.model.now = the.now;
         break;
     case OP_CLOSE: op_close(); break;
-    case OP_BUDGET: op_budget(op); break;
     case OP_EVICT:
     case OP_DROP: op_run_down(op); break;
     case OPS: break;

@@ -39,6 +39,9 @@ struct setup {
     uint64_t seed;
     kp_options options;
     int keys;
+    bool groups;  /* of keys */
+    bool by_key;  /* limits_for says for each key: */
+    kp_limits own[MODEL_KEYS];
     bool on_loop; /* an event loop on the thread that plays */
     bool seldom;  /* compare counters and leases after some operations only: to look shuts lanes */
     kp_close_mode close_mode;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Upkeep and dispatches, which may do things in any order that are due at the same time: the model
- * tries orders until one explains what the library did.
+ * Upkeep and dispatches, which may do things in any order that are due at the same time, and new
+ * budgets, which look at groups in any order: the model tries orders until one explains what the
+ * library did.
  */
 #include <stdio.h>
 #include <string.h>
@@ -85,17 +86,30 @@ static bool explained_before(void)
     return false;
 }
 
-/* Upkeep, or a dispatch. */
+static int64_t operate(const struct op *op)
+{
+    return op->kind == OP_KEEP     ? kp_keep(the.pool)
+           : op->kind == OP_BUDGET ? kp_budget_set(the.pool, &op->budget, NULL)
+                                   : kp_loop_dispatch(the.loop);
+}
+
+static int64_t operate_model(const struct op *op)
+{
+    return op->kind == OP_KEEP     ? model_keep(&the.model)
+           : op->kind == OP_BUDGET ? model_budget_set(&the.model, &op->budget)
+                                   : model_dispatch(&the.model);
+}
+
+/* Upkeep, a dispatch, or new budgets. */
 void play_due(const struct op *op)
 {
     static struct model before;
     static struct books real, model;
-    bool keeps = op->kind == OP_KEEP;
     int reject = the.ties.reject, attempt = 0;
 
-    if (!keeps && !the.loop) return;
+    if (op->kind == OP_DISPATCH && !the.loop) return;
     the.dones = 0;
-    int64_t returned = keeps ? kp_keep(the.pool) : kp_loop_dispatch(the.loop), other = 0;
+    int64_t returned = operate(op), other = 0;
     read_books(false, &real);
     before = the.model;
     memset(&the.ties, 0, sizeof the.ties);
@@ -106,7 +120,7 @@ void play_due(const struct op *op)
         the.calls[1] = (struct calls){ .state = op->fate };
         the.ties.n = 0;
         the.ties.in_vain = false;
-        other = keeps ? model_keep(&the.model) : model_dispatch(&the.model);
+        other = operate_model(op);
         bool done_same = same_done();
         read_books(true, &model);
         the.ties.forked |= the.ties.n > 0;
@@ -118,7 +132,7 @@ void play_due(const struct op *op)
         if (!choose_otherwise(&the.ties)) break;
     }
     if (attempt == ORDERS) play_gave_up = true;
-    compare_number(keeps ? "kp_keep" : "kp_loop_dispatch", returned, other);
+    compare_number("what the call returned", returned, other);
     compare_number("the number of requests answered", the.dones, the.model.dones);
     for (int i = 0; i < the.dones; i++) compare_number("the next", the.done[i], the.model.done[i]);
     for (int i = 0; i < the.dones; i++) compare_get(the.done[i], true);

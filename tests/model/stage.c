@@ -158,6 +158,17 @@ static bool is_clean(void *resource, void *ctx)
     return model_is_clean((uint64_t)(uintptr_t)resource >> 4);
 }
 
+static void limits_for(kp_key key, kp_limits *limits, void *ctx)
+{
+    const kp_limits *own = &the.setup->own[*(const char *)key.data - 'a'];
+
+    (void)ctx;
+#define SAY(field)                                                                                 \
+    if (own->field) limits->field = own->field;
+    SAY(group[0]) SAY(group[1]) SAY(max_live) SAY(min_live) SAY(max_idle) SAY(floor)
+#undef SAY
+}
+
 static void hear(const kp_event *event, void *ctx)
 {
     (void)event;
@@ -268,11 +279,12 @@ bool stage_open(const struct setup *setup, char *said, size_t size)
         options.driver.flags = KP_NEVER_BLOCKS;
         if (kp_loop_open(&the.loop) != 0 || kp_loop_dispatch(the.loop) != -1) abort();
     }
+    if (setup->by_key) options.limits_for = limits_for;
     if (setup->options.limits.validate_on) options.driver.validate = on_resource;
     if (setup->seed % 3 == 0) options.driver.reset = on_resource;
     if (setup->seed % 6 == 0) options.driver.is_clean = is_clean;
     int code = kp_pool_open(&options, &the.pool);
-    int other = model_open(&the.model, &options, the.now);
+    int other = model_open(&the.model, &options, setup->by_key ? setup->own : NULL, the.now);
     if (code != other) differ("kp_pool_open: the pool returns %d, the model %d", code, other);
     if (code != 0) return false;
     the.model.luck = luck(NULL);

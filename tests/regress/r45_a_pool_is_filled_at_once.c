@@ -127,6 +127,72 @@ static void keys_must_not_wait_longer_than_for_each_others_connects(void **state
     house_close(&h);
 }
 
+/* One connect at a time: four keys are to be warm, and three of them stand in line. */
+static void stand_in_line(struct house *h)
+{
+    static const kp_line quick[] = { { .takes_ms = 30, .times = KP_OFF }, { 0 } };
+    const kp_key keys[] = { kp_str("first"), kp_str("second"), kp_str("third"), kp_str("last") };
+    const kp_script script = { .create = quick };
+    kp_options o = house_plan(h, 1, NULL, &script);
+
+    o.budget.max_creating = 1;
+    house_open(h, &o);
+    HOUSE_IS(h, kp_warm(h->pool, keys, 4, NULL), 0);
+    house_pass(h, 1);
+    HOUSE_IS(h, house_stats(h, "first").creating, 1);
+}
+
+static void the_line_must_be_kept(void **state)
+{
+    const char *const order[] = { "second", "third", "last", "newest" };
+    const kp_key newest = kp_str("newest");
+    struct house h;
+
+    (void)state;
+    stand_in_line(&h);
+    HOUSE_IS(&h, kp_warm(h.pool, &newest, 1, NULL), 0);
+    house_pass(&h, 30);
+    for (int i = 0; i < 4; i++) {
+        HOUSE_IS(&h, house_stats(&h, order[i]).creating, 1);
+        house_pass(&h, 30);
+        HOUSE_IS(&h, house_stats(&h, order[i]).idle, 1);
+    }
+    house_close(&h);
+}
+
+static void a_key_that_goes_must_leave_the_line(void **state)
+{
+    const kp_key newest = kp_str("newest");
+    struct house h;
+
+    (void)state;
+    stand_in_line(&h);
+    HOUSE_IS(&h, kp_drop(h.pool, kp_str("second"), KP_NONE), 0);
+    HOUSE_IS(&h, kp_warm(h.pool, &newest, 1, NULL), 0); /* in its memory, but not in its place */
+    house_pass(&h, 4 * 30);
+    HOUSE_IS(&h, house_stats(&h, "third").idle, 1);
+    HOUSE_IS(&h, house_stats(&h, "last").idle, 1);
+    HOUSE_IS(&h, house_stats(&h, "newest").idle, 1);
+    house_close(&h);
+}
+
+static void a_key_that_wants_no_more_must_let_the_next_one_on(void **state)
+{
+    struct visitor v = { .stay_ms = 0 };
+    struct house h;
+
+    (void)state;
+    stand_in_line(&h);
+    visitor_send(&h, &v, "second", KP_SECONDS(5)); /* a request comes before the line */
+    house_pass(&h, 4 * 30);
+    visitor_end(&v);
+    HOUSE_IS(&h, v.rc, 0);
+    HOUSE_IS(&h, house_stats(&h, "third").idle, 1);
+    HOUSE_IS(&h, house_stats(&h, "last").idle, 1);
+    house_release(&h, &v.lease);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +201,9 @@ int main(void)
         cmocka_unit_test(the_minimum_must_be_there_after_one_connect),
         cmocka_unit_test(many_keys_must_be_warm_after_one_connect),
         cmocka_unit_test(keys_must_not_wait_longer_than_for_each_others_connects),
+        cmocka_unit_test(the_line_must_be_kept),
+        cmocka_unit_test(a_key_that_goes_must_leave_the_line),
+        cmocka_unit_test(a_key_that_wants_no_more_must_let_the_next_one_on),
     };
     return cmocka_run_group_tests_name("request 45", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/lane.c: for how long a lane may stay open, and that it is shut in time.
+ * Tests of core/term.c: for how long a lane may stay open, and that it is shut in time.
  */
 #include "core_lanes.h"
 

@@ -34,7 +34,7 @@ static void a_good_check_must_answer_its_request_with_the_lease(void **state)
     struct kp__subpool *sub = stage_key(&s);
     stage_idle(&s, sub);
     struct kp__slot *slot = in_doubt(&s, sub, &r);
-    kp__checked(&s.core, slot, 0, true, s.now, &s.todo);
+    kp__checked(&s.core, slot, 0, KP_CAUSE_NONE, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
     assert_true(r.grant.good);
@@ -58,7 +58,7 @@ static void a_good_check_must_end_the_doubt(void **state)
     (void)kp__peer_gone(&s.core, other, s.now, &s.todo);
     assert_true(doubted->doubted);
     assert_ptr_equal(in_doubt_by(&s, sub, &r, KP_DONT_CREATE), doubted);
-    kp__checked(&s.core, doubted, 0, true, s.now, &s.todo);
+    kp__checked(&s.core, doubted, 0, KP_CAUSE_NONE, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
     assert_false(doubted->doubted);
@@ -81,7 +81,7 @@ static void a_good_check_must_open_the_seats_to_others_who_wait(void **state)
     r[1] = (struct kp__request){ .sub = sub, .arrived = s.now };
     kp__claim(&s.core, &r[1], s.now, &s.todo);
     assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
-    kp__checked(&s.core, slot, 0, true, s.now, &s.todo);
+    kp__checked(&s.core, slot, 0, KP_CAUSE_NONE, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(r[0].grant.seat, 0);
     assert_int_equal(r[1].grant.kind, KP__GRANT_SLOT);
@@ -100,7 +100,7 @@ static void a_bad_check_must_end_the_lease_and_let_its_request_wait_on(void **st
     struct kp__subpool *sub = stage_key(&s);
     stage_idle(&s, sub);
     struct kp__slot *slot = in_doubt(&s, sub, &r);
-    kp__checked(&s.core, slot, 0, false, s.now, &s.todo);
+    kp__checked(&s.core, slot, 0, KP_CAUSE_INVALID, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(slot->state, KP__CLOSING);
     assert_int_equal(slot->cause, KP_CAUSE_INVALID);
@@ -123,7 +123,7 @@ static void a_taker_whose_resource_was_bad_must_not_begin_to_create(void **state
     struct kp__subpool *sub = stage_key(&s);
     stage_idle(&s, sub);
     struct kp__slot *slot = in_doubt_by(&s, sub, &r, KP_DONT_CREATE);
-    kp__checked(&s.core, slot, 0, false, s.now, &s.todo);
+    kp__checked(&s.core, slot, 0, KP_CAUSE_INVALID, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(r.queue, KP__TAKERS);
     stage_destroy(&s);
@@ -143,7 +143,7 @@ static void a_good_check_of_a_doomed_one_must_end_it_all_the_same(void **state)
     stage_idle(&s, sub);
     struct kp__slot *slot = in_doubt(&s, sub, &r);
     kp__doom(&s.core, slot, KP_CAUSE_INVALIDATED, &s.todo);
-    kp__checked(&s.core, slot, 0, true, s.now, &s.todo);
+    kp__checked(&s.core, slot, 0, KP_CAUSE_NONE, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(slot->state, KP__CLOSING);
     assert_int_equal(slot->cause, KP_CAUSE_INVALIDATED);
@@ -163,7 +163,7 @@ static void a_good_check_that_nobody_waits_for_must_give_the_resource_back(void 
     struct kp__slot *slot = in_doubt(&s, sub, &r);
     assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
     assert_null(slot->errand->sponsor);
-    kp__checked(&s.core, slot, 0, true, s.now, &s.todo);
+    kp__checked(&s.core, slot, 0, KP_CAUSE_NONE, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(slot->state, KP__IDLE);
     stage_close(&s);
@@ -362,6 +362,62 @@ static void a_key_that_leaves_its_groups_must_leave_them_its_victims_places(void
     }
 }
 
+/* a's victim is being destroyed for b; both are in a group that has room for one. */
+static struct kp__slot *victim_in_a_group(struct stage *s, struct kp__subpool **a,
+                                          struct kp__subpool **b, struct kp__request *r)
+{
+    stage_open(s);
+    stage_group(s, 0, 0, 1);
+    stage_group(s, 1, 0, 1);
+    *a = stage_key(s);
+    *b = stage_key(s);
+    stage_rule(s, *a, &s->rules, 0, -1);
+    stage_rule(s, *b, &s->rules, 0, -1);
+    return awaited_victim(s, *a, *b, r);
+}
+
+/* What is being destroyed is live: the group that its key has joined has no more room. */
+static void a_key_that_joins_a_group_must_bring_its_victims(void **state)
+{
+    struct stage s;
+    struct kp__subpool *a, *b;
+    struct kp__request r, next;
+
+    (void)state;
+    struct kp__slot *victim = victim_in_a_group(&s, &a, &b, &r);
+    stage_rule(&s, a, &s.rules, 1, -1);
+    assert_int_equal(s.groups[0].budget.used, 1); /* what b was promised */
+    assert_int_equal(s.groups[1].budget.used, 1);
+    assert_int_equal(stage_ask(&s, a, &next, 0), KP__GRANT_WAIT);
+    kp__victim_gone_late(&s.core, victim, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(next.grant.kind, KP__GRANT_PERMIT);
+    stage_close(&s);
+}
+
+/* No other takes its place there before the victim is gone. */
+static void a_key_that_joins_a_group_must_bring_what_it_was_promised(void **state)
+{
+    struct stage s;
+    struct kp__subpool *a, *b;
+    struct kp__request r, next;
+
+    (void)state;
+    struct kp__slot *victim = victim_in_a_group(&s, &a, &b, &r);
+    struct kp__subpool *c = stage_key(&s);
+    stage_rule(&s, c, &s.rules, 1, -1);
+    stage_rule(&s, b, &s.rules, 1, -1);
+    assert_int_equal(s.groups[0].budget.used, 1); /* a's victim */
+    assert_int_equal(s.groups[1].budget.used, 1);
+    assert_int_equal(stage_ask(&s, c, &next, 0), KP__GRANT_WAIT);
+    kp__victim_gone_late(&s.core, victim, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(next.grant.kind, KP__GRANT_WAIT);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +434,8 @@ int main(void)
         cmocka_unit_test(of_two_victims_the_second_must_answer_who_waits_for_their_places),
         cmocka_unit_test(the_mark_of_a_probe_must_go_from_the_first_victim_to_the_second),
         cmocka_unit_test(a_key_that_leaves_its_groups_must_leave_them_its_victims_places),
+        cmocka_unit_test(a_key_that_joins_a_group_must_bring_its_victims),
+        cmocka_unit_test(a_key_that_joins_a_group_must_bring_what_it_was_promised),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

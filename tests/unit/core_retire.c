@@ -122,7 +122,20 @@ static void what_is_marked_must_not_count(struct stage *s)
     kp__doom(&s->core, slot, KP_CAUSE_INVALIDATED, &s->todo);
     assert_int_equal(rotate(s, sub, s->now + 400), 0);
     assert_false(slot->old);
+}
+
+/* With many keys that would be most of what they cost. */
+static void a_key_that_makes_nothing_must_need_no_more_memory(struct stage *s)
+{
+    struct kp__subpool *sub = key(s, 0);
+
+    (void)stage_idle(s, sub);
+    assert_int_equal(rotate(s, sub, s->now + 400), 1);
+    assert_false(kp__has_rare(sub));
+    kp__permit_take(&s->core, sub);
+    assert_int_equal(rotate(s, sub, s->now + 400), 1);
     assert_int_equal(sub->rare->renewal.epoch, s->core.epoch);
+    kp__permit_refund(&s->core, sub);
 }
 
 static void a_period_without_an_end_must_leave_each_its_own(struct stage *s)
@@ -131,10 +144,12 @@ static void a_period_without_an_end_must_leave_each_its_own(struct stage *s)
     struct kp__slot *slot = stage_idle(s, sub);
     uint64_t age_end = slot->age_end;
 
+    kp__permit_take(&s->core, sub);
     assert_int_equal(rotate(s, sub, KP__NEVER), 1);
     assert_int_equal(slot->age_end, age_end);
     assert_true(slot->old);
     assert_true(sub->rare->renewal.retire_by == KP__NEVER);
+    kp__permit_refund(&s->core, sub);
 }
 
 /* What is still being made goes by then. */
@@ -143,6 +158,7 @@ static void once_more_must_not_put_off_what_is_being_made(struct stage *s)
     struct kp__subpool *sub = key(s, 0);
     uint64_t began = s->now;
 
+    kp__permit_take(&s->core, sub);
     assert_int_equal(rotate(s, sub, began + 100), 0);
     s->now += 10;
     (void)rotate(s, sub, s->now + 1000);
@@ -152,6 +168,7 @@ static void once_more_must_not_put_off_what_is_being_made(struct stage *s)
     s->now += 100; /* that period is over */
     (void)rotate(s, sub, s->now + 1000);
     assert_int_equal(sub->rare->renewal.retire_by, s->now + 1000);
+    kp__permit_refund(&s->core, sub);
 }
 
 /* The minimum outlived its age, so it goes at its turn, as if it were idle. */
@@ -190,6 +207,7 @@ int main(void)
         STAGE_TEST(all_must_go_evenly_and_what_is_being_tested_too),
         STAGE_TEST(one_alone_must_have_all_of_the_period),
         STAGE_TEST(what_is_marked_must_not_count),
+        STAGE_TEST(a_key_that_makes_nothing_must_need_no_more_memory),
         STAGE_TEST(a_period_without_an_end_must_leave_each_its_own),
         STAGE_TEST(once_more_must_not_put_off_what_is_being_made),
         STAGE_TEST(once_more_must_not_put_off_what_should_be_gone),

@@ -222,6 +222,32 @@ static void leases_must_stay_within_the_keys_and_the_pools_limit(void **state)
     stage_close(&s);
 }
 
+/* The next request of a is behind d's for the group: so the group is what is in its way, not the
+ * pool, which is full, too. */
+static void a_key_whose_first_request_goes_must_stand_where_the_next_one_came(void **state)
+{
+    struct stage s;
+    struct kp__request a1, a2, d1, c1;
+
+    (void)state;
+    stage_open(&s);
+    s.core.by_arrival = true;
+    s.core.live.cap = 1;
+    stage_group(&s, 0, 0, 1);
+    struct kp__subpool *a = stage_key(&s), *c = stage_key(&s), *d = stage_key(&s);
+    stage_rule(&s, a, &s.rules, 0, -1);
+    stage_rule(&s, d, &s.rules, 0, -1);
+    stage_lend(&s, d);
+    assert_int_equal(stage_ask(&s, a, &a1, 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, d, &d1, 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, c, &c1, 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, a, &a2, 0), KP__GRANT_WAIT);
+    assert_true(kp__withdraw(&s.core, &a1, s.now, &s.todo));
+    stage_check(&s);
+    assert_string_equal(kp__limit_name[a2.limit], "budget.group_max_live");
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +260,7 @@ int main(void)
         cmocka_unit_test(one_past_its_time_must_not_be_lent),
         cmocka_unit_test(one_past_its_age_must_not_be_shared_any_more),
         cmocka_unit_test(leases_must_stay_within_the_keys_and_the_pools_limit),
+        cmocka_unit_test(a_key_whose_first_request_goes_must_stand_where_the_next_one_came),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

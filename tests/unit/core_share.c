@@ -252,11 +252,12 @@ static void a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget(vo
 static void a_heavy_key_must_come_back_no_further_behind_than_if_it_held_all(void **state)
 {
     static const struct {
-        int64_t cap, held;
+        int64_t lightest, cap, held;
         uint64_t behind; /* in permits of weight 8 */
-    } ways[] = { { 20, 0, 9 }, { 8, 0, 9 }, { 7, 0, 8 }, { 1, 0, 2 },
+    } ways[] = { { 1, 20, 0, 9 }, { 1, 9, 0, 9 }, { 1, 8, 0, 9 }, { 1, 7, 0, 8 }, { 1, 1, 0, 2 },
+                 { 2, 20, 0, 5 }, { 2, 5, 0, 5 }, { 2, 3, 0, 4 }, { 3, 2, 0, 3 },
                  /* it holds more than there may be of something else */
-                 { 2, 3, 5 }, { 2, 7, 9 }, { 2, 9, 9 } };
+                 { 1, 2, 3, 5 }, { 1, 2, 7, 9 }, { 1, 2, 9, 9 } };
     struct stage s;
 
     (void)state;
@@ -266,7 +267,7 @@ static void a_heavy_key_must_come_back_no_further_behind_than_if_it_held_all(voi
         struct kp__subpool *sub = stage_key(&s);
         s.core.lent.bout = kp__contest(&s.core, sub)->share.start[KP__LENDING].bout = 4;
         s.core.lent.virtual_time = 10 * ONE;
-        s.core.lent.lightest = 1;
+        s.core.lent.lightest = ways[i].lightest;
         s.core.lent.cap = ways[i].cap;
         sub->lent_permits = (uint32_t)ways[i].held;
         kp__share_begin(&s.core, &s.core.lent, sub);

@@ -93,6 +93,7 @@ static void seats_must_be_opened_once_and_never_of_a_doomed_or_full_one(void **s
 
 static void a_doomed_slot_must_not_open_a_seat_when_a_new_lease_begins_in_it(void **state)
 {
+    const struct kp__request request = { .tag = NULL };
     struct stage s;
 
     (void)state;
@@ -102,7 +103,7 @@ static void a_doomed_slot_must_not_open_a_seat_when_a_new_lease_begins_in_it(voi
     struct kp__slot *slot = stage_lend(&s, sub);
     assert_true(kp__doom(&s.core, slot, KP_CAUSE_INVALIDATED, &s.todo));
     kp__lent_take(&s.core, sub); /* as a get does that validated it while it was doomed */
-    assert_int_equal(kp__seat_take(&s.core, slot, s.now), 1);
+    assert_int_equal(kp__seat_take(&s.core, slot, &request, s.now), 1);
     stage_check(&s);
     stage_give(&s, slot, 0, true);
     stage_check(&s);

@@ -156,6 +156,29 @@ static void one_who_waits_again_must_stand_at_its_old_place(void **state)
     stage_close(&s);
 }
 
+/* Of one that waited and of one that did not; they are counted from different ends. */
+static void those_who_are_ahead_must_be_counted_from_either_end(void **state)
+{
+    for (int lifo = 0; lifo < 2; lifo++) {
+        struct stage s;
+        struct kp__request r[6];
+
+        (void)state;
+        stage_open(&s);
+        s.rules.max_live = 1;
+        s.rules.wait_lifo = lifo;
+        struct kp__subpool *sub = stage_key(&s);
+        (void)stage_lend(&s, sub);
+        for (int i = 0; i < 6; i++) stage_ask(&s, sub, &r[i], 0);
+        assert_true(kp__withdraw(&s.core, &r[2], s.now, &s.todo));
+        for (int waited = 0; waited < 2; waited++) {
+            r[2].waited = waited;
+            assert_int_equal(kp__queue_ahead(&r[2]), lifo ? 3 : 2);
+        }
+        stage_close(&s);
+    }
+}
+
 static void who_waits_again_after_the_close_must_be_refused(void **state)
 {
     struct stage s;
@@ -320,6 +343,7 @@ int main(void)
         cmocka_unit_test(all_who_can_be_served_must_be_served_at_once),
         cmocka_unit_test(two_that_come_free_at_once_must_go_to_the_two_who_came_first),
         cmocka_unit_test(one_who_waits_again_must_stand_at_its_old_place),
+        cmocka_unit_test(those_who_are_ahead_must_be_counted_from_either_end),
         cmocka_unit_test(who_waits_again_after_the_close_must_be_refused),
         cmocka_unit_test(a_withdrawal_must_come_too_late_after_an_answer),
         cmocka_unit_test(a_withdrawal_must_say_what_bound_and_serve_those_behind),

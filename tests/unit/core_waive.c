@@ -2,11 +2,11 @@
  *
  * Tests of kp__waive (core/permit.c): a request goes that a victim was to make room for. Its permit
  * is free at once, for other keys too; the victim goes all the same, and the key that evicted it
- * takes it over rather than evict another.
+ * takes it over rather than evict another. And of groups that their last key has left.
  */
 #include "core_stage.h"
 
-/* A request of `heir` waits for the end of its victim, as kp__job_evict has it. */
+/* A request of `heir` waits for the end of its victim, as kp__destroy_for has it. */
 static struct kp__slot *await_victim(struct stage *s, struct kp__subpool *heir,
                                      struct kp__request *r)
 {
@@ -254,6 +254,50 @@ static void it_must_not_be_taken_over_for_a_group_that_it_is_not_in(void **state
     stage_close(&s);
 }
 
+/* A victim is to make room for the last key of a group when that leaves: the promise goes along. */
+static void a_group_must_go_with_its_last_key_whatever_was_promised_there(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        stage_group(&s, 0, 0, 2);
+        s.core.live.cap = 1;
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+        stage_rule(&s, b, &s.rules, 0, -1);
+        stage_idle(&s, a);
+        struct kp__slot *victim = await_victim(&s, b, &r);
+        stage_rule(&s, b, &s.rules, -1, -1);
+        assert_null(kp__group_find(&s.core, 0, 100));
+        assert_ptr_equal(kp__list_first(&s.core.spare_groups), &s.groups[0].spare);
+        if (i == 0) give_up(&s, &r);
+        gone(&s, victim);
+        assert_int_equal(s.groups[0].budget.used, 0);
+        stage_close(&s);
+    }
+}
+
+/* Else the numbers would come to an end, where groups come and go with their keys. */
+static void a_group_that_is_made_of_a_spare_one_must_keep_its_serial_number(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    stage_group(&s, 0, 0, 3);
+    stage_group(&s, 1, 0, 3);
+    struct kp__subpool *sub = stage_key(&s);
+    stage_rule(&s, sub, &s.rules, 1, -1);
+    stage_rule(&s, sub, &s.rules, -1, -1);
+    assert_ptr_equal(kp__list_first(&s.core.spare_groups), &s.groups[1].spare);
+    kp__list_remove(&s.groups[1].spare);
+    stage_group(&s, 1, 1, 3);
+    assert_int_equal(s.groups[1].serial, 2);
+    assert_int_equal(s.core.group_serials, 2);
+    stage_close(&s);
+}
+
 /* ---- its heir is forgotten ------------------------------------------------------------------- */
 
 static void it_must_not_keep_its_heir_from_being_forgotten(void **state)
@@ -288,6 +332,8 @@ int main(void)
         cmocka_unit_test(free_room_must_be_taken_rather_than_waited_for),
         cmocka_unit_test(one_that_makes_no_room_in_a_full_group_must_not_be_taken_over),
         cmocka_unit_test(it_must_not_be_taken_over_for_a_group_that_it_is_not_in),
+        cmocka_unit_test(a_group_must_go_with_its_last_key_whatever_was_promised_there),
+        cmocka_unit_test(a_group_that_is_made_of_a_spare_one_must_keep_its_serial_number),
         cmocka_unit_test(it_must_not_keep_its_heir_from_being_forgotten),
     };
 

@@ -108,10 +108,9 @@ static bool is_stuck(const struct player *newcomer)
 static struct kp__pool *enter(const struct player *p, int pool, struct kp__todo *todo)
 {
     int code;
-    struct kp__pool *entered = kp__enter(pools[pool], &code);
+    struct kp__pool *entered = kp__enter(pools[pool], todo, &code);
 
     kp__here.thread = (uint32_t)(p - players) + 1;
-    kp__todo_init(todo, entered->world);
     return entered;
 }
 

@@ -42,8 +42,7 @@ static void what_was_told_must_be_freed_where_nothing_else_is_to_be_done(void **
 
     (void)state;
     stage_raise(&s);
-    struct kp__pool *pool = kp__enter(s.pool, &code);
-    kp__todo_init(&todo, pool->world);
+    struct kp__pool *pool = kp__enter(s.pool, &todo, &code);
     assert_false(kp__do(pool, &todo));
     assert_non_null(told = kp__alloc(pool->world, sizeof *told, 16));
     kp__list_init(&told->link);

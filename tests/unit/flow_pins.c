@@ -105,6 +105,60 @@ static void the_text_of_a_pin_must_be_that_of_its_key(void **state)
     stage_fall(&s);
 }
 
+/* ---- a key that another call makes faster ---- */
+
+static uint64_t hash_of(const void *key, uint64_t seed, void *ctx)
+{
+    (void)ctx;
+    return *(const uint64_t *)key + seed;
+}
+
+static bool are_equal(const void *a, const void *b, void *ctx)
+{
+    (void)ctx;
+    return *(const uint64_t *)a == *(const uint64_t *)b;
+}
+
+static void drop_nothing(void *copied, void *ctx)
+{
+    (void)copied, (void)ctx;
+}
+
+/* Meanwhile another call makes the key. */
+static int copy_late(const void *from, void *to, void *ctx)
+{
+    struct stage *s = ctx;
+    kp_lease lease;
+
+    *(uint64_t *)to = *(const uint64_t *)from;
+    if (s->with) return 0;
+    s->with = to;
+    assert_int_equal(kp_get(s->pool, KP_KEY((const uint64_t *)from), NULL, &lease), 0);
+    kp_release(&lease);
+    return 0;
+}
+
+static void a_pin_of_a_key_that_another_made_faster_must_be_had(void **state)
+{
+    const uint64_t number = 7;
+    struct stage s;
+    kp_key pin;
+    kp_lease lease;
+
+    (void)state;
+    stage_set(&s);
+    s.options.key_type = (kp_key_type){ .size = sizeof number, .hash = hash_of, .equal = are_equal,
+                                        .copy = copy_late, .drop = drop_nothing, .ctx = &s };
+    stage_open(&s);
+    assert_int_equal(kp_pin(s.pool, KP_KEY(&number), &pin), 0);
+    assert_non_null(s.with);
+    assert_int_equal(kp_get(s.pool, pin, NULL, &lease), 0);
+    assert_ptr_equal(lease.resource, &s.resources[0]);
+    kp_release(&lease);
+    kp_unpin(s.pool, &pin);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +166,7 @@ int main(void)
         cmocka_unit_test(rotating_a_pin_that_is_over_must_not_begin_an_epoch),
         cmocka_unit_test(a_get_by_a_pin_that_is_over_must_not_count_as_refused),
         cmocka_unit_test(the_text_of_a_pin_must_be_that_of_its_key),
+        cmocka_unit_test(a_pin_of_a_key_that_another_made_faster_must_be_had),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

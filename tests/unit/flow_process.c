@@ -419,6 +419,23 @@ static void a_pool_that_cannot_start_anew_in_a_child_must_say_so_each_time(void 
     stage_fall(&s);
 }
 
+/* A fork may come while kp_budget_set writes what the child then reads, without the lock. */
+static void a_budget_must_stay_whole_until_the_next_one_holds(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_raise(&s);
+    for (int i = 1; i < 5; i++) {
+        const kp_budget next = { .max_live = 10 * i, .max_lent = 10 * i };
+        const kp_budget *said = kp__said_budget(s.pool->pool), before = *said;
+        assert_int_equal(kp_budget_set(s.pool, &next, NULL), 0);
+        assert_memory_equal(said, &before, sizeof before);
+        assert_int_equal(kp__said_budget(s.pool->pool)->max_lent, 10 * i);
+    }
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +451,7 @@ int main(void)
         cmocka_unit_test(a_scope_filled_up_meanwhile_must_give_the_lease_back),
         cmocka_unit_test(a_loop_must_not_open_without_a_descriptor),
         cmocka_unit_test(a_child_must_leave_the_parents_loops_alone),
+        cmocka_unit_test(a_budget_must_stay_whole_until_the_next_one_holds),
         cmocka_unit_test(a_pool_that_cannot_start_anew_in_a_child_must_say_so_each_time),
     };
 

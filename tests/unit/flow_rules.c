@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * Tests of a key whose limits are being asked for: what its requests are told if they are refused,
- * and what counts if the pool's own change meanwhile.
+ * and what counts if the pool's own change, or another key makes the same group, meanwhile.
  */
 #include "flow_stage.h"
 
 #include <keyedpool/loop.h>
+
+#include "core/budget.h"
 
 static struct {
     struct stage s;
@@ -104,11 +106,82 @@ static void limits_set_for_all_must_count_for_a_key_that_is_being_made(void **st
     }
 }
 
+/* ---- the same group meanwhile ---------------------------------------------------------------- */
+
+static kp_lease second;
+
+/* While the first key has memory allocated for its group, a second one comes and makes it. */
+static void *alloc_slowly(size_t size, size_t align, void *ctx)
+{
+    struct stage *s = ctx;
+
+    if (size == sizeof(struct kp__group) && !s->with) {
+        s->with = &second;
+        second = stage_get(s, "b");
+    }
+    return stage_alloc(size, align, ctx);
+}
+
+static void a_group_that_two_keys_make_at_once_must_be_one(void **state)
+{
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    stage_set(&s);
+    s.world.alloc = alloc_slowly;
+    s.options.limits.group[0] = 5;
+    s.options.budget.group_max_live[0] = 2;
+    stage_open(&s);
+    kp_lease first = stage_get(&s, "a");
+    assert_ptr_equal(s.with, &second);
+    for (int i = 0; i < 2; i++) {
+        kp_ask ask = { .within_ms = 10, .why = &s.why };
+        assert_int_equal(kp_get(s.pool, kp_str(i ? "a" : "b"), &ask, &none), KP_ETIMEDOUT);
+        assert_string_equal(s.why.limit, "budget.group_max_live");
+    }
+    kp_release(&first);
+    kp_release(&second);
+    stage_fall(&s);
+}
+
+static void *alloc_no_group(size_t size, size_t align, void *ctx)
+{
+    return size == sizeof(struct kp__group) ? NULL : stage_alloc(size, align, ctx);
+}
+
+static void a_group_for_which_there_is_no_memory_must_be_refused_in_words(void **state)
+{
+    const kp_limits grouped = { .group[0] = 5 };
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    stage_set(&s);
+    s.world.alloc = alloc_no_group;
+    s.options.budget.group_max_live[0] = 2;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    assert_int_equal(kp_limits_set(s.pool, kp_str("a"), &grouped, &s.why), KP_ENOMEM);
+    assert_int_equal(s.why.code, KP_ENOMEM);
+    assert_string_equal(s.why.text, kp_strerror(KP_ENOMEM));
+    kp_release(&lease);
+    assert_int_equal(kp_limits_set(s.pool, KP_EVERY_KEY, &grouped, &s.why), KP_ENOMEM);
+    stage_fall(&s);
+    s.options.limits.group[0] = 5;
+    stage_open(&s);
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.why = &s.why), &none), KP_ENOMEM);
+    assert_int_equal(s.why.code, KP_ENOMEM);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_for_limits_that_are_refused_must_be_told_the_field),
         cmocka_unit_test(limits_set_for_all_must_count_for_a_key_that_is_being_made),
+        cmocka_unit_test(a_group_that_two_keys_make_at_once_must_be_one),
+        cmocka_unit_test(a_group_for_which_there_is_no_memory_must_be_refused_in_words),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/flow/get.c, create.c, job.c, keeper.c and release.c: answers that come late or not
- * at all, times that run out, and leases that are read in every state.
+ * Tests of src/flow/get.c, wait.c, create.c, check.c, job.c, keeper.c and release.c: answers
+ * that come late or not at all, times that run out, and leases that are read in every state.
  */
 #include "flow/door.h"
 #include "flow_stage.h"
@@ -91,6 +91,35 @@ static void a_creation_without_a_resource_must_be_a_failure(void **state)
     assert_int_equal(stage_heard(&s, KP_EVENT_CREATE_FAILED), 1);
     s.create = 0;
     stage_fall(&s);
+}
+
+/* Many libraries answer 1 where something went well, or did not. */
+static void a_function_that_returns_one_must_have_answered(void **state)
+{
+    struct stage s;
+    kp_lease lease;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.validate = stage_validate;
+    s.options.driver.reset = stage_reset;
+    s.options.limits.validate_after_ms = KP_NONE;
+    s.options.limits.retry_first_ms = KP_NONE;
+    stage_open(&s);
+    uint64_t before = s.now;
+    s.create = 1;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.why = &s.why), &lease), KP_ECREATE);
+    assert_int_equal(s.why.vendor_code, 1);
+    assert_int_equal(s.now, before);
+    s.create = 0;
+    s.validate = s.reset = s.destroy = 1;
+    for (int i = 0; i < 2; i++) {
+        lease = stage_get(&s, "a");
+        kp_release(&lease);
+    }
+    assert_int_equal(s.destroyed, 0);
+    stage_fall(&s);
+    assert_int_equal(s.destroyed, 1);
 }
 
 /* ---- keepers that are late ------------------------------------------------------------------- */
@@ -322,13 +351,12 @@ static void a_hit_must_be_bare_only_where_nothing_stands_in_its_way(void **state
 static void look_since_when_somebody_is_starved(struct stage *s)
 {
     int code;
-    struct kp__pool *pool = kp__enter(s->pool, &code);
     struct kp__todo todo;
+    struct kp__pool *pool = kp__enter(s->pool, &todo, &code);
 
     assert_non_null(pool);
     assert_int_equal(pool->core.starved, 1);
     assert_int_equal(pool->core.contended, s->now);
-    kp__todo_init(&todo, pool->world);
     kp__leave(pool, &todo);
 }
 
@@ -355,6 +383,46 @@ static void who_lacks_a_permit_beside_an_idle_one_must_be_starved_from_now_on(vo
     stage_fall(&s);
 }
 
+/* ---- time that passes in on_event ------------------------------------------------------------ */
+
+static int64_t left_ms;
+
+static int note_left(kp_job *job, void **resource)
+{
+    left_ms = job->left_ms;
+    return stage_create(job, resource);
+}
+
+static void hear_slowly(const kp_event *event, void *ctx)
+{
+    if (event->kind == KP_EVENT_BREAKER_PROBING) ((struct stage *)ctx)->now += 30000000;
+}
+
+/* L4: what on_event took before the probe began is gone. */
+static void a_probe_must_be_told_the_time_that_is_left(void **state)
+{
+    struct stage s;
+    kp_lease lease;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.create = note_left;
+    s.options.on_event = hear_slowly;
+    s.options.limits.breaker_failures = 1;
+    s.options.limits.breaker_open_ms = 100;
+    s.options.limits.retry_first_ms = KP_NONE;
+    stage_open(&s);
+    s.create = -1;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_MS(100), &lease), KP_ECREATE);
+    assert_int_equal(left_ms, 100);
+    s.create = 0;
+    s.now += 100000000;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_MS(100), &lease), 0);
+    assert_int_equal(left_ms, 70);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +430,7 @@ int main(void)
         cmocka_unit_test(with_retries_a_creations_timeout_must_not_end_the_get),
         cmocka_unit_test(a_pending_creation_must_serve_whoever_waits_for_it),
         cmocka_unit_test(a_creation_without_a_resource_must_be_a_failure),
+        cmocka_unit_test(a_function_that_returns_one_must_have_answered),
         cmocka_unit_test(a_late_keeper_must_be_told_once),
         cmocka_unit_test(a_keeper_that_comes_seldom_must_be_late_only_after_that),
         cmocka_unit_test(what_is_no_lease_must_be_told_and_nothing_be_done),
@@ -372,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_release_must_serve_who_waits_even_without_a_clock),
         cmocka_unit_test(a_hit_must_be_bare_only_where_nothing_stands_in_its_way),
         cmocka_unit_test(who_lacks_a_permit_beside_an_idle_one_must_be_starved_from_now_on),
+        cmocka_unit_test(a_probe_must_be_told_the_time_that_is_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,6 +186,98 @@ static void keys_must_be_warmed_together_where_the_driver_answers_later(void **s
     stage_fall(&s);
 }
 
+/* The only creation that may run is over; the key that is next goes before upkeep looks at it. */
+static void end_and_drop(struct stage *s)
+{
+    kp_key keys[] = { kp_str("b"), kp_str("c") };
+
+    assert_int_equal(kp_warm(s->pool, keys, 2, NULL), 0);
+    (void)kp_keep(s->pool);
+    assert_int_equal(s->pending, 1);
+    kp_job_done(s->jobs[0], 0, &s->resources[0]);
+    assert_int_equal(kp_drop(s->pool, keys[0], KP_NONE), 0);
+    (void)kp_keep(s->pool);
+    assert_int_equal(s->pending, 2);
+    kp_job_done(s->jobs[1], 0, &s->resources[1]);
+}
+
+static void a_key_that_is_dropped_must_let_the_next_one_be_warmed(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    s.options.budget.max_creating = 1;
+    stage_open(&s);
+    s.create = KP_PENDING;
+    s.meanwhile = end_and_drop;
+    kp_lease lease = stage_get(&s, "a");
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
+/* It could only wait for somebody to borrow as many at once. */
+static void what_is_never_kept_ready_must_be_refused_at_once(void **state)
+{
+    static const struct {
+        kp_limits limits;
+        int64_t idle; /* budget.max_idle */
+        const char *field;
+    } ways[] = {
+        { { .idle_ttl_ms = KP_NONE }, 0, "limits.idle_ttl_ms" },
+        { { .idle_ttl_ms = KP_NONE, .idle_check = KP_CHECK_GET }, 0, "limits.idle_ttl_ms" },
+        { { .max_age_ms = KP_NONE, .min_live = 2 }, 0, "limits.max_age_ms" },
+        { { .excess_ttl_ms = KP_NONE }, 0, "limits.excess_ttl_ms" },
+        { { .max_age_ms = KP_NONE, .age_check = KP_CHECK_RETURN, .idle_ttl_ms = KP_NONE }, 0,
+          "limits.idle_ttl_ms" },
+        { { .max_idle = KP_NONE }, 0, "limits.max_idle" },
+        { { .max_idle = 1, .min_live = 2 }, 0, "limits.max_idle" },
+        { { .max_live = 1 }, KP_NONE, "budget.max_idle" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct stage s;
+        kp_key keys[] = { kp_str("a"), kp_str("b") };
+        kp_why why;
+        stage_set(&s);
+        s.options.limits = ways[i].limits;
+        s.options.budget.max_idle = ways[i].idle;
+        stage_open(&s);
+        uint64_t began = s.now;
+        assert_int_equal(kp_warm(s.pool, keys, 2, KP_ASK(.within_ms = 1000, .why = &why)), 0);
+        assert_int_equal(s.now, began);
+        assert_int_equal(why.code, KP_ECONFIG);
+        assert_string_equal(why.field, ways[i].field);
+        assert_int_equal(s.made, 0);
+        stage_fall(&s);
+    }
+}
+
+/* What is lent counts, and a ttl of nothing spares the minimum. */
+static void what_may_be_kept_ready_must_be_warmed_though_no_more_may(void **state)
+{
+    static const kp_limits ways[] = {
+        { .idle_ttl_ms = KP_NONE, .min_live = 2 },
+        { .excess_ttl_ms = KP_NONE, .excess_over = 1 },
+        { .idle_ttl_ms = KP_NONE, .idle_check = KP_CHECK_RETURN },
+        { .max_idle = 1, .min_live = 2 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct stage s;
+        kp_key key = kp_str("a");
+        stage_set(&s);
+        s.options.limits = ways[i];
+        stage_open(&s);
+        kp_lease lease = stage_get(&s, "a");
+        assert_int_equal(kp_warm(s.pool, &key, 1, KP_ASK(.within_ms = 1000)), 1);
+        kp_release(&lease);
+        stage_fall(&s);
+    }
+}
+
 /* ---- told once ------------------------------------------------------------------------------- */
 
 static int misuses; /* told by the calling thread only */
@@ -246,6 +338,9 @@ int main(void)
         cmocka_unit_test(a_failure_that_is_over_must_not_be_named),
         cmocka_unit_test(a_key_that_fails_must_not_be_tried_again),
         cmocka_unit_test(keys_must_be_warmed_together_where_the_driver_answers_later),
+        cmocka_unit_test(a_key_that_is_dropped_must_let_the_next_one_be_warmed),
+        cmocka_unit_test(what_is_never_kept_ready_must_be_refused_at_once),
+        cmocka_unit_test(what_may_be_kept_ready_must_be_warmed_though_no_more_may),
         cmocka_unit_test(a_key_that_is_none_must_be_told_once_to_who_warms_it),
         cmocka_unit_test(misuse_must_be_told_while_the_pool_closes),
         cmocka_unit_test(a_warm_up_must_end_where_there_is_no_memory),

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How long a watcher waits, also for numbers that are not times (R2), and how often. Who includes
+ * this has said before what the loop is: struct base, base_open, base_watcher, base_turn,
+ * base_close.
+ */
+#ifndef KP_TESTS_TIMES_H
+#define KP_TESTS_TIMES_H
+
+#include <unistd.h>
+
+struct timed { kp_watch watch; int told, events; };
+
+static inline void count_timed(kp_watch *watch, int events)
+{
+    struct timed *t = watch->arg;
+
+    t->told++;
+    t->events = events;
+}
+
+/* Start it, let 50 ms go by, and stop it if it is still watched. */
+static inline void watch_for(struct timed *t, int fd, int64_t within_ms)
+{
+    struct timed end = { .watch = { .told = count_timed, .arg = &end } };
+    struct base base;
+
+    base_open(&base);
+    kp_watcher *watcher = base_watcher(&base);
+    *t = (struct timed){ .watch = { .told = count_timed, .arg = t } };
+    assert_int_equal(watcher->start(watcher, &t->watch, fd, fd < 0 ? 0 : KP_WATCH_READ, within_ms),
+                     0);
+    assert_int_equal(watcher->start(watcher, &end.watch, -1, 0, 50), 0);
+    while (end.told == 0)
+        base_turn(&base);
+    if (t->told == 0)
+        watcher->stop(watcher, &t->watch);
+    base_close(&base);
+}
+
+static void none_must_be_at_once_and_off_never(void **state)
+{
+    static const int64_t never[] = { KP_OFF, INT64_MAX };
+    struct timed t;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    for (int with = 0; with < 2; with++) {
+        int fd = with ? ends[0] : -1;
+        watch_for(&t, fd, KP_NONE);
+        assert_int_equal(t.told, 1);
+        assert_int_equal(t.events, 0);
+        for (int i = 0; i < 2; i++) {
+            watch_for(&t, fd, never[i]);
+            assert_int_equal(t.told, 0);
+        }
+    }
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
+/* The second start must be refused, and the first one hold. */
+static void what_is_watched_must_not_be_started_again(void **state)
+{
+    struct timed t = { .watch = { .told = count_timed, .arg = &t } };
+    struct timed end = { .watch = { .told = count_timed, .arg = &end } };
+    struct base base;
+
+    (void)state;
+    base_open(&base);
+    kp_watcher *watcher = base_watcher(&base);
+    assert_int_equal(watcher->start(watcher, &t.watch, -1, 0, 10), 0);
+    assert_int_equal(watcher->start(watcher, &t.watch, -1, 0, 20), KP_EMISUSE);
+    assert_int_equal(watcher->start(watcher, &end.watch, -1, 0, 50), 0);
+    while (end.told == 0)
+        base_turn(&base);
+    assert_int_equal(t.told, 1);
+    base_close(&base);
+}
+
+#endif

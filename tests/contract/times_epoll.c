@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The glue for epoll: how long it waits.
+ */
+#include <keyedpool_epoll.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+struct base { kp_epoll glue; };
+
+static kp_watcher *base_watcher(struct base *b) { return &b->glue.watcher; }
+static void base_open(struct base *b) { assert_int_equal(kp_epoll_open(&b->glue), 0); }
+static void base_turn(struct base *b) { assert_int_equal(kp_epoll_turn(&b->glue, KP_OFF), 0); }
+static void base_close(struct base *b) { assert_int_equal(kp_epoll_close(&b->glue), 0); }
+
+#include "times.h"
+
+static void a_turn_must_not_wait_for_none(void **state)
+{
+    struct timed late = { .watch = { .told = count_timed, .arg = &late } };
+    kp_epoll loop;
+
+    (void)state;
+    assert_int_equal(kp_epoll_open(&loop), 0);
+    assert_int_equal(loop.watcher.start(&loop.watcher, &late.watch, -1, 0, KP_SECONDS(1)), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(kp_epoll_turn(&loop, KP_NONE), 0);
+    assert_int_equal(late.told, 0);
+    assert_int_equal(kp_epoll_close(&loop), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(none_must_be_at_once_and_off_never),
+        cmocka_unit_test(what_is_watched_must_not_be_started_again),
+        cmocka_unit_test(a_turn_must_not_wait_for_none),
+    };
+
+    return cmocka_run_group_tests_name("times_epoll", tests, NULL, NULL);
+}
