@@ -96,7 +96,7 @@ kill:
 install:
 	@tools/setup.sh build install
 	@$(CONFIGURE) user
-	@! grep -q '^SCDOC:.*NOTFOUND' $(BUILD)/user/CMakeCache.txt || \
+	@! grep -qE '^(SCDOC|KP_PYTHON):.*NOTFOUND' $(BUILD)/user/CMakeCache.txt || \
 	    cmake --preset user --log-level=WARNING >/dev/null
 	@cmake --build --preset user -j $(JOBS) --target keyedpool-libraries
 	@cmake --build --preset user -j $(JOBS) --target keyedpool-cli

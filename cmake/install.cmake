@@ -64,27 +64,15 @@ kp_install(http "HTTP clients for keyedpool: a connection each, by origin"
   REQUIRES "keyedpool = ${PROJECT_VERSION} libcurl" LIBS_PRIVATE -pthread)
 
 set(headers PATTERN "*.h" PATTERN "*.hpp")
-if(NOT TARGET keyedpool-testkit-static)
-  list(APPEND headers PATTERN "keyedpool_test.h" EXCLUDE)
-endif()
-if(NOT TARGET keyedpool-sqlite-static)
-  list(APPEND headers PATTERN "keyedpool_sqlite.h" EXCLUDE)
-endif()
-if(NOT TARGET keyedpool-apr-static)
-  list(APPEND headers PATTERN "keyedpool_apr.h" EXCLUDE)
-endif()
-if(NOT TARGET keyedpool-postgres-static)
-  list(APPEND headers PATTERN "keyedpool_postgres.h" EXCLUDE)
-endif()
-if(NOT TARGET keyedpool-socket-static)
-  list(APPEND headers PATTERN "keyedpool_socket.h" EXCLUDE)
-endif()
-if(NOT TARGET keyedpool-redis-static)
-  list(APPEND headers PATTERN "keyedpool_redis.h" EXCLUDE)
-endif()
-if(NOT TARGET keyedpool-http-static)
-  list(APPEND headers PATTERN "keyedpool_http.h" EXCLUDE)
-endif()
+file(GLOB KP_MAN3_SOURCES CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/include/*.h ${PROJECT_SOURCE_DIR}/include/keyedpool/*.h)
+foreach(name testkit sqlite apr postgres socket redis http)
+  if(NOT TARGET keyedpool-${name}-static)
+    string(REPLACE testkit test name ${name})
+    list(APPEND headers PATTERN "keyedpool_${name}.h" EXCLUDE)
+    list(REMOVE_ITEM KP_MAN3_SOURCES ${PROJECT_SOURCE_DIR}/include/keyedpool_${name}.h)
+  endif()
+endforeach()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING ${headers})
 
@@ -98,7 +86,7 @@ install(FILES ${PROJECT_BINARY_DIR}/keyedpool-config.cmake
 if(TARGET keyedpool-cli)
   install(TARGETS keyedpool-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
-# The man page, if scdoc is installed.
+# The man page of the command, if scdoc is installed.
 find_program(SCDOC scdoc)
 set(KP_MAN_SOURCE ${PROJECT_SOURCE_DIR}/docs/man/keyedpool.1.scd)
 if(TARGET keyedpool-cli AND SCDOC)
@@ -108,6 +96,20 @@ if(TARGET keyedpool-cli AND SCDOC)
   add_custom_target(keyedpool-man ALL DEPENDS ${KP_MAN})
   add_dependencies(keyedpool-cli keyedpool-man)
   install(FILES ${KP_MAN} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()
+# Those of the functions in the headers that are installed, if Python 3 is.
+find_program(KP_PYTHON NAMES python3)
+if(KP_PYTHON)
+  set(KP_MAN3 ${PROJECT_BINARY_DIR}/man/man3)
+  add_custom_command(OUTPUT ${KP_MAN3}/keyedpool.3 VERBATIM
+    DEPENDS ${KP_MAN3_SOURCES} ${PROJECT_SOURCE_DIR}/tools/man.py
+      ${PROJECT_SOURCE_DIR}/tools/man_headers.py ${PROJECT_SOURCE_DIR}/tools/lint_contracts.py
+    COMMAND ${KP_PYTHON} ${PROJECT_SOURCE_DIR}/tools/man.py --out ${KP_MAN3} ${KP_MAN3_SOURCES})
+  add_custom_target(keyedpool-man3 ALL DEPENDS ${KP_MAN3}/keyedpool.3)
+  add_dependencies(keyedpool-libraries keyedpool-man3)
+  install(DIRECTORY ${KP_MAN3} DESTINATION ${CMAKE_INSTALL_MANDIR} FILES_MATCHING PATTERN "*.3")
+else()
+  message(STATUS "keyedpool: no python3, so no man pages of functions")
 endif()
 # The headers refer to docs/*.md; the decisions are for who changes keyedpool.
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md

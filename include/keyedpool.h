@@ -5,7 +5,8 @@
  * Lends expensive, reusable resources by key. Each key has its own subpool, made on first use; all
  * keys share one budget, one keeper and one set of laws. In sixty seconds:
  *
- *     kp_options options = { .driver = { .create = connect, .destroy = disconnect } };
+ *     kp_options options = { .driver = { .create = connect,
+ *                                        .destroy = disconnect } };
  *     kp_pool *pool;
  *     kp_lease lease;
  *     if (kp_pool_open(&options, &pool) == 0 &&

@@ -27,7 +27,8 @@
 extern "C" {
 #endif
 
-/* As apr_reslist_create: filled to `min` when it returns, or the constructor's own error.
+/* Create a list, as apr_reslist_create does: filled to `min` when this returns, or the answer is
+ * the constructor's own error.
  * Threads: any thread; `apr` as APR says. Blocks: in the constructor. Calls: con, de. Owns: the
  * list lives until kp_apr_reslist_destroy or the clean-up of `apr`; keeps params until de has
  * returned for all that con made, which is later if something is out then. Errors: APR_EINVAL,
@@ -75,7 +76,7 @@ KP_API apr_uint32_t kp_apr_reslist_acquired_count(apr_reslist_t *list);
  * list). Order: none. Since: 0.1 */
 KP_API apr_status_t kp_apr_reslist_maintain(apr_reslist_t *list);
 
-/* Does nothing: see the top of this file.
+/* Do nothing: the list always goes as an ordinary clean-up of its pool.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
  * Since: 0.1 */
 KP_API void kp_apr_reslist_cleanup_order_set(apr_reslist_t *list, apr_uint32_t mode);

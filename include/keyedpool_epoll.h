@@ -107,7 +107,7 @@ static inline void kp__epoll_stop(kp_watcher *watcher, kp_watch *watch)
     watch->next = watch->prev = NULL;
 }
 
-/* Open it, with a mailbox of its own (kp_loop_open).
+/* Open the glue, with a mailbox of its own (kp_loop_open).
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: kp_epoll_close ends it. Errors: KP_ENOMEM
  * (of descriptors, too), KP_EMISUSE (NULL). Order: none. Since: 0.1 */
 static inline KP_NODISCARD int kp_epoll_open(kp_epoll *e)
@@ -140,8 +140,8 @@ static inline KP_NODISCARD int kp_epoll_open(kp_epoll *e)
     return rc;
 }
 
-/* Close it, after the pools that name its loop: as kp_loop_close, whose result it returns. `told`
- * may do so; what is still watched then is not told any more. Closing it again does nothing.
+/* Close the glue, after the pools that name its loop: as kp_loop_close, whose result it returns.
+ * `told` may do so; what is still watched then is not told any more. Closing it again does nothing.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close. Owns: takes the loop, on 0 or more.
  * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_epoll_close(kp_epoll *e)
@@ -208,9 +208,10 @@ static inline bool kp__epoll_tell(kp_epoll *e, int64_t within_ms)
     return true;
 }
 
-/* Do what there is to do on this thread: tell the watches whose descriptors are ready or whose time
- * is over, and dispatch the mailbox. One call does a bounded part of it. Returns after how many ms
- * to call it again even if the descriptor is not readable (0: at once), or -1 if nothing is due.
+/* Do what there is to do on the loop's thread: tell the watches whose descriptors are ready or
+ * whose time is over, and dispatch the mailbox. One call does a bounded part of it. Returns after
+ * how many ms to call it again even if the descriptor is not readable (0: at once), or -1 if
+ * nothing is due.
  * Threads: the loop's. Blocks: no. Calls: told, and as kp_loop_dispatch. Owns: nothing.
  * Errors: as kp_loop_dispatch. Order: none. Since: 0.1 */
 static inline int64_t kp_epoll_dispatch(kp_epoll *e)

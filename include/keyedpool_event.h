@@ -103,7 +103,7 @@ static inline void kp__event_mail(evutil_socket_t fd, short events, void *arg)
     (void)event_add(glue->mailbox, next_ms < 0 ? NULL : &time);
 }
 
-/* Put it on a base, with a mailbox of its own (kp_loop_open).
+/* Put the glue on a base, with a mailbox of its own (kp_loop_open).
  * Threads: the loop's. Blocks: no. Calls: nothing. Owns: kp_event_loop_close ends it.
  * Errors: KP_ENOMEM (of descriptors, too), KP_EMISUSE (a NULL). Order: none. Since: 0.1 */
 static inline KP_NODISCARD int kp_event_loop_open(kp_event_loop *glue, struct event_base *base)
@@ -129,9 +129,9 @@ static inline KP_NODISCARD int kp_event_loop_open(kp_event_loop *glue, struct ev
     return KP_ENOMEM;
 }
 
-/* Take it off, after the pools that name its loop: as kp_loop_close, whose result it returns. Stop
- * watches of your own before: libevent would still tell them. Closing it again does nothing. In a
- * child of fork event_reinit comes first: else the parent's base loses its mailbox.
+/* Take the glue off, after the pools that name its loop: as kp_loop_close, whose result it returns.
+ * Stop watches of your own before: libevent would still tell them. Closing it again does nothing.
+ * In a child of fork event_reinit comes first: else the parent's base loses its mailbox.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close. Owns: takes the mailbox, on 0 or more.
  * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_event_loop_close(kp_event_loop *glue)

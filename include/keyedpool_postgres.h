@@ -63,7 +63,10 @@ extern "C" {
      (KP__PG_SIX(e) << 24))
 #define KP__PG_SIX(ch) (((ch) - '0') & 0x3f)
 
-/* The five letters of such a number; without text it does nothing. */
+/* The five letters of a SQLSTATE that is a number (kp_why.vendor_code); without text it does
+ * nothing.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
+ * Since: 0.1 */
 static inline void kp_pg_sqlstate(int vendor_code, char text[6])
 {
     if (!text)
@@ -156,7 +159,7 @@ typedef struct kp_pg_options {
  * 0.1 */
 KP_API int kp_pg_open(const kp_pg_options *pg, const kp_options *more, kp_pool **out) KP_NODISCARD;
 
-/* For callers that open the pool themselves, with kp_pool_open: sets driver and key_type. `pg` may
+/* Set driver and key_type, for callers that open the pool themselves, with kp_pool_open. `pg` may
  * be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
  * that driver.drop_ctx frees when the pool is gone; then it calls your driver.drop_ctx with your

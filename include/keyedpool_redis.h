@@ -133,7 +133,7 @@ typedef struct kp_redis_options {
 KP_API int kp_redis_open(const kp_redis_options *redis, const kp_options *more,
                          kp_pool **out) KP_NODISCARD;
 
-/* For callers that open the pool themselves, with kp_pool_open: sets driver. `redis` may be NULL.
+/* Set driver, for callers that open the pool themselves, with kp_pool_open. `redis` may be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
  * that driver.drop_ctx frees when the pool is gone; then it calls your driver.drop_ctx with your
  * driver.ctx, if you had set them, and no driver.create. If kp_pool_open fails, or is never called,

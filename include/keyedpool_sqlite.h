@@ -130,9 +130,9 @@ typedef struct kp_sqlite_options {
 KP_API int kp_sqlite_open(const kp_sqlite_options *sqlite, const kp_options *more,
                           kp_pool **out) KP_NODISCARD;
 
-/* For callers that open the pool themselves, with kp_pool_open: sets driver, key_type,
- * limits.max_live (unless it is set already) and limits_for (unless there is one: it should call
- * kp_sqlite_limits_for). `sqlite` may be NULL.
+/* Set driver, key_type, limits.max_live (unless it is set already) and limits_for (unless there is
+ * one: it should call kp_sqlite_limits_for), for callers that open the pool themselves, with
+ * kp_pool_open. `sqlite` may be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
  * that driver.drop_ctx frees when the pool is gone; then it calls your driver.drop_ctx with your
  * driver.ctx, if you had set them, and no driver.create. If kp_pool_open fails, or is never called,
@@ -141,8 +141,8 @@ KP_API int kp_sqlite_open(const kp_sqlite_options *sqlite, const kp_options *mor
  * Since: 0.1 */
 KP_API int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options) KP_NODISCARD;
 
-/* The limits_for of these pools: the writer is alone, and no connection is shared. `ctx` is not
- * used.
+/* The limits_for of pools of connections: the writer is alone, and no connection is shared. `ctx`
+ * is not used.
  * kp_limits_set does not ask it again: max_live, reserve, surplus or sharing that are set there for
  * KP_EVERY_KEY hold for the writers that exist, too. Set those of readers by their keys.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; without limits it

@@ -57,11 +57,13 @@ KP_API int kp_sim_settle(kp_sim *sim);
  * until fn returned. Errors: KP_ENOMEM. Order: as kp_sim_open. Since: 0.1 */
 KP_API int kp_sim_spawn(kp_sim *sim, void (*fn)(void *arg), void *arg);
 
-/* Wait for a task to end (0: for all that were started). Has it ended yet?
+/* Wait for a task to end (0: for all that were started).
  * Threads: the sim's tasks. Blocks: in virtual time only. Calls: whatever the others do.
  * Owns: nothing. Errors: none. Order: none. Since: 0.1 */
 KP_API void kp_sim_join(kp_sim *sim, int task);
-/* Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_sim_join, without blocking. */
+
+/* Has a task ended yet (0: have all that were started)?
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_sim_join, without blocking. */
 KP_API bool kp_sim_ended(kp_sim *sim, int task);
 
 /* Choose ready tasks at random (by the seed) instead of in order, and give way at more places: at
@@ -76,12 +78,12 @@ KP_API void kp_sim_shuffle(kp_sim *sim, bool on);
  * Since: 0.1 */
 KP_API void kp_sim_fail_alloc(kp_sim *sim, int64_t nth, bool and_all_after);
 
+typedef struct kp_sim_memory { uint64_t bytes, blocks, allocations, refused; } kp_sim_memory;
+
 /* What the world's memory looks like: bytes and blocks that are allocated now, allocations ever,
  * and how many were refused.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
  * Since: 0.1 */
-typedef struct kp_sim_memory { uint64_t bytes, blocks, allocations, refused; } kp_sim_memory;
-/* Threads, Blocks, Calls, Owns, Errors, Order, Since: as above. */
 KP_API kp_sim_memory kp_sim_memory_read(kp_sim *sim);
 
 /* Close the world: joins all tasks. Pools in it must be closed before. Returns how many blocks of
@@ -92,14 +94,17 @@ KP_API uint64_t kp_sim_close(kp_sim *sim);
 
 /* ---- gates: a callback that waits until the test lets it go ---------------------------------- */
 
-/* A gate, shut when it is {0}. Passing waits (in virtual time) until it is open; opening it lets
- * all tasks through that wait or come later. `entered` counts the tasks that have come to it.
- * Threads: the sim's tasks. Blocks: kp_gate_pass, until open. Calls: nothing. Owns: nothing.
- * Errors: none. Order: none. Since: 0.1 */
+/* A gate, shut when it is {0}. `entered` counts the tasks that have come to it. */
 typedef struct kp_gate { uint32_t open, entered; } kp_gate;
-/* Threads, Blocks, Calls, Owns, Errors, Order, Since: as above. */
+
+/* Pass a gate, waiting (in virtual time) until it is open.
+ * Threads: the sim's tasks. Blocks: until open. Calls: nothing. Owns: nothing. Errors: none.
+ * Order: none. Since: 0.1 */
 KP_API void kp_gate_pass(kp_sim *sim, kp_gate *gate);
-/* Threads, Blocks, Calls, Owns, Errors, Order, Since: as above. */
+
+/* Open a gate: all tasks that wait, or come later, get through.
+ * Threads: the sim's tasks. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
+ * Since: 0.1 */
 KP_API void kp_gate_open(kp_sim *sim, kp_gate *gate);
 
 /* ---- a driver that follows a script ---------------------------------------------------------- */
@@ -148,14 +153,18 @@ typedef struct kp_cast_count {
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: yours until kp_cast_close.
  * Errors: KP_ENOMEM. Order: none. Since: 0.1 */
 KP_API int kp_cast_open(const kp_script *script, kp_cast **out) KP_NODISCARD;
-/* The driver, for kp_options.driver. Threads, Blocks, Calls, Owns, Errors, Order, Since: as
- * kp_cast_open. */
+
+/* The driver of a cast, for kp_options.driver.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_cast_open. */
 KP_API kp_driver kp_cast_driver(kp_cast *cast);
-/* What happened so far. Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_cast_open. */
+
+/* What happened so far in a cast.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_cast_open. */
 KP_API kp_cast_count kp_cast_read(kp_cast *cast);
+
 /* Free the cast and all its props: when the pools that use it are gone, and so no function of its
- * driver is under way. Threads, Blocks, Calls, Owns, Errors, Order, Since: as
- * kp_cast_open. */
+ * driver is under way.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_cast_open. */
 KP_API void kp_cast_close(kp_cast *cast);
 
 #ifdef __cplusplus

@@ -179,7 +179,7 @@ static inline void kp__uv_closed(uv_handle_t *handle)
         glue->closed(glue);
 }
 
-/* Put it on a loop, with a mailbox of its own (kp_loop_open).
+/* Put the glue on a loop, with a mailbox of its own (kp_loop_open).
  * Threads: the loop's. Blocks: no. Calls: nothing. Owns: kp_uv_close ends it. Errors: KP_ENOMEM (of
  * descriptors, too), KP_EMISUSE (a NULL). Order: none. Since: 0.1 */
 static inline KP_NODISCARD int kp_uv_open(kp_uv *glue, uv_loop_t *uv)
@@ -207,7 +207,7 @@ static inline KP_NODISCARD int kp_uv_open(kp_uv *glue, uv_loop_t *uv)
     return 0;
 }
 
-/* Take it off, after the pools that name its loop: as kp_loop_close, whose result it returns.
+/* Take the glue off, after the pools that name its loop: as kp_loop_close, whose result it returns.
  * Stop watches of your own before: libuv would still tell them. `closed` (or NULL) is called when
  * libuv has let go, and `glue` may be freed. Closing it again does nothing. In a child of fork
  * uv_loop_fork comes first: else the parent's loop loses its mailbox.

@@ -37,6 +37,7 @@ need_build() {
 
 need_install() {
     need_command scdoc scdoc
+    need_command python3 python3
 }
 
 need_apr() {
@@ -59,6 +60,7 @@ need_test() {
 #include <cmocka.h>' libcmocka-dev cmocka.h
     need_command valgrind valgrind
     need_command openssl openssl
+    need_command groff groff-base
     need_header '#include <uv.h>' libuv1-dev uv.h
     need_header '#include <event2/event.h>' libevent-dev event2/event.h
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"

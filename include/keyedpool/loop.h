@@ -7,7 +7,8 @@
  * has for that thread (a request was answered, a driver function has to run, upkeep is due) waits
  * there until the thread dispatches:
  *
- *     for ever: poll kp_loop_fd(loop) for reading, for no longer than kp_loop_dispatch last said;
+ *     for ever: poll kp_loop_fd(loop) for reading,
+ *               for no longer than kp_loop_dispatch last said;
  *               then call kp_loop_dispatch(loop)
  *
  * Glue does this for you: keyedpool_epoll.h (Linux), keyedpool_event.h (libevent), keyedpool_uv.h
@@ -49,15 +50,15 @@ struct kp_request {
  * (of descriptors, too), KP_EMISUSE. Order: none. Since: 0.1 */
 KP_API int kp_loop_open(kp_loop **out) KP_NODISCARD;
 
-/* The descriptor: readable while there is something to dispatch, also if that is only a new time
- * to call kp_loop_dispatch again, sooner than it last said. Only poll it.
+/* The descriptor of a loop: readable while there is something to dispatch, also if that is only a
+ * new time to call kp_loop_dispatch again, sooner than it last said. Only poll it.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: stays the loop's. Errors: -1 for NULL.
  * Order: none. Since: 0.1 */
 KP_API int kp_loop_fd(const kp_loop *loop);
 
-/* Do what there is to do on this thread: answer requests, run driver functions, do the upkeep of
- * the pools that name this loop. One call does a bounded part of it. Returns after how many ms to
- * call it again even if the descriptor is not readable (0: at once), or -1 if nothing is due.
+/* Do what there is to do on a loop's thread: answer requests, run driver functions, do the upkeep
+ * of the pools that name this loop. One call does a bounded part of it. Returns after how many ms
+ * to call it again even if the descriptor is not readable (0: at once), or -1 if nothing is due.
  * Threads: the loop's. Blocks: no. Calls: done, the driver's functions, on_event. Owns: nothing.
  * Errors: KP_EMISUSE on another thread, or from inside itself, kp_loop_close or kp_get_start;
  * KP_EFORKED in a child (both below -1). Order: within a loop, in the order in which requests were

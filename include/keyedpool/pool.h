@@ -16,7 +16,7 @@ extern "C" {
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-/* kp_pool_open for bindings, which pass the size of the struct they know and the version they were
+/* kp_pool_open for bindings: they pass the size of the struct they know and the version they were
  * built for.
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_pool_open. */
 KP_API int kp_pool_open_sized(const kp_options *options, size_t size, int version,
@@ -197,9 +197,9 @@ KP_API int kp_add(kp_pool *pool, kp_key key, void *resource) KP_NODISCARD;
  * Order: none. Since: 0.1 */
 KP_API int64_t kp_invalidate(kp_pool *pool, const void *resource);
 
-/* The same for all resources that a key, or each (KP_EVERY_KEY), has now; those created later are
- * not affected, nor is what is just being created: where that must go, too, because it is made with
- * an old address or password, call kp_rotate with KP_NONE instead.
+/* kp_invalidate for all resources that a key, or each (KP_EVERY_KEY), has now; those created later
+ * are not affected, nor is what is just being created: where that must go, too, because it is made
+ * with an old address or password, call kp_rotate with KP_NONE instead.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing.
  * Errors: none; KP_EMISUSE for what is no key of this pool. Order: none. Since: 0.1 */
 KP_API int64_t kp_invalidate_key(kp_pool *pool, kp_key key);
@@ -225,10 +225,10 @@ KP_API int kp_retry_now(kp_pool *pool, kp_key key);
 KP_API int kp_limits_set(kp_pool *pool, kp_key key, const kp_limits *limits,
                          kp_why *why) KP_NODISCARD;
 
-/* Wait until every lease of a key, or of each (KP_EVERY_KEY), that began before this call has
- * ended, and nothing of the key is being destroyed. Then kp_invalidate_key, or smaller limits, have
- * taken effect everywhere. Revoked leases are not waited for. New gets are served meanwhile; to
- * hold them back, set limits.max_lent to KP_NONE before the call and to its old value after it
+/* Wait for the leases of a key, or of each (KP_EVERY_KEY): until all that began before this call
+ * have ended, and nothing of the key is being destroyed. Then kp_invalidate_key, or smaller limits,
+ * have taken effect everywhere. Revoked leases are not waited for. New gets are served meanwhile;
+ * to hold them back, set limits.max_lent to KP_NONE before the call and to its old value after it
  * (docs/OPTIONS.md). Returns how many are still out at the deadline (within_ms; 0: 30 s; KP_NONE:
  * now); 0 means none, or no such key.
  * Threads: any thread; on the thread of an event loop it does not wait. Blocks: until the
@@ -272,9 +272,10 @@ KP_API int64_t kp_evict(kp_pool *pool, kp_key key, int64_t keep);
  * KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */
 KP_API int64_t kp_drop(kp_pool *pool, kp_key key, int64_t within_ms) KP_NODISCARD;
 
-/* Retire all resources that a key, or each (KP_EVERY_KEY), has now or is creating, spread evenly
- * over the next over_ms (0: 30 s; KP_NONE: now; KP_OFF: each at the end of its age). Idle ones go
- * first, of these the least recently used; one that is lent at its turn goes when it comes back.
+/* Retire all resources that a key, or each (KP_EVERY_KEY), has now or is creating: their turns are
+ * spread evenly over the next over_ms (0: 30 s; KP_NONE: now; KP_OFF: each at the end of its age).
+ * Idle ones go first, of these the least recently used; one that is lent at its turn goes when it
+ * comes back.
  * With limits.renew_ahead_ms each one that is needed is replaced first, where there is room.
  * Creates that begin from now on have the next kp_job.epoch, so change the credentials before the
  * call. Earlier failures are forgotten, as by kp_retry_now. After several calls each resource goes

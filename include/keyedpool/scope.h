@@ -16,8 +16,8 @@ extern "C" {
  * is unchecked: finalizers run twice, and with more than six entries freed memory is read. */
 typedef struct kp_scope { uint64_t opaque[32]; } kp_scope;
 
-/* kp_get, and the scope gives the resource back when it closes, unless you ended the lease before,
- * which is fine.
+/* kp_get, and the scope gives the resource back when it closes; if you ended the lease before, that
+ * is fine.
  * Threads: one at a time per scope. Blocks: as kp_get. Calls: as kp_get. Owns: the scope owns the
  * lease; *out is a copy of the number. Errors: as kp_get, but NULL is misuse in every place;
  * KP_ENOMEM also if the scope cannot grow, and then no resource was asked for. Order: as kp_get.
@@ -25,8 +25,8 @@ typedef struct kp_scope { uint64_t opaque[32]; } kp_scope;
 KP_API int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask,
                         kp_lease *out) KP_NODISCARD;
 
-/* Call fn(arg) when the scope closes. A scope inside a scope: kp_scope_defer(&outer, kp_scope_end,
- * &inner).
+/* Call fn with arg when the scope closes. A scope inside a scope:
+ *     kp_scope_defer(&outer, kp_scope_end, &inner);
  * Threads: one at a time per scope. Blocks: no. Calls: nothing. Owns: keeps arg until fn ran.
  * Errors: KP_ENOMEM (fn was not taken: call it yourself), KP_EMISUSE (scope or fn is NULL).
  * Order: last in, first out. Since: 0.1 */
@@ -39,7 +39,8 @@ KP_API int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg) KP_
  * Order: last in, first out. Since: 0.1 */
 KP_API void kp_scope_close(kp_scope *scope);
 
-/* for kp_scope_defer */
+/* kp_scope_close with the type that kp_scope_defer wants.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_scope_close. */
 static inline void kp_scope_end(void *scope) { kp_scope_close((kp_scope *)scope); }
 
 /* ---- get, run, give back --------------------------------------------------------------------- */
@@ -99,7 +100,7 @@ KP_API bool kp_retry_any(int status, void *arg);
 /* Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_retry_any. */
 KP_API bool kp_retry_helps(int status, void *arg);
 
-/* The pause before retry number `attempt` (1, 2, ...) if elapsed_ms have passed since the first
+/* The pause before a retry: number `attempt` (1, 2, ...), if elapsed_ms have passed since the first
  * attempt began; `random` decides the jitter. -1: the schedule gives up.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; -1 for a schedule
  * that makes no sense. Order: none. Since: 0.1 */

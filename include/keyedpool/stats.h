@@ -56,7 +56,7 @@ typedef struct kp_stats {               /* append only; the readers pass its siz
 #undef X
 } kp_stats;
 
-/* kp_stats_read for bindings, which pass the size of the struct they know.
+/* kp_stats_read for bindings: they pass the size of the struct they know.
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_stats_read. */
 KP_API int kp_stats_read_sized(kp_pool *pool, kp_key key, kp_stats *out, size_t size);
 

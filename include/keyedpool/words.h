@@ -113,6 +113,8 @@ typedef struct kp_error {
  * is static. Errors: none. Order: none. Since: 0.1 */
 KP_API const kp_error *kp_error_find(int code);
 
+/* The sentence of a code, never NULL.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_error_find. */
 static inline const char *kp_strerror(int code) { return kp_error_find(code)->sentence; }
 
 /* Why the answer was no. The caller provides it; its size never changes. `text` is one line that
@@ -149,6 +151,9 @@ typedef struct kp_key {
 
 #define KP_EVERY_KEY kp_bytes(NULL, SIZE_MAX)     /* where a function allows KP_EVERY_KEY */
 
+/* A key of bytes. It points to them: they are read when it is passed to a call.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
+ * Since: 0.1 */
 static inline kp_key kp_bytes(const void *data, size_t size)
 {
     kp_key key;
@@ -157,7 +162,9 @@ static inline kp_key kp_bytes(const void *data, size_t size)
     return key;
 }
 
-static inline kp_key kp_str(const char *s)        /* NULL is the empty key */
+/* A string as a key, without its NUL; NULL is the empty key.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_bytes. */
+static inline kp_key kp_str(const char *s)
 {
     size_t n = 0;
     if (s) while (s[n]) n++;

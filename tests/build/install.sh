@@ -30,6 +30,21 @@ for page in $(grep -rhoE 'docs/[A-Z]+\.md' "$prefix/include" | sort -u); do
     find "$prefix/share" -path "*/$page" | grep -q . || { echo "no $page" >&2; exit 1; }
 done
 
+if [ -d "$build/man/man3" ]; then
+    echo "== a man page of each function and header"
+    find "$prefix" -name 'libkeyedpool*.so' -exec nm -D --defined-only {} + |
+        sed -n 's/.* T \(kp_[a-z_]*\).*/\1/p' >"$work/pages"
+    find "$prefix/include" -name 'keyedpool*.h' -exec basename {} .h \; >>"$work/pages"
+    while read -r page; do
+        [ -s "$prefix/share/man/man3/$page.3" ] || { echo "no $page.3" >&2; exit 1; }
+    done <"$work/pages"
+    if find "$prefix/share/man/man3" -name 'keyedpool*.3' -exec basename {} .3 \; |
+            grep -vxFf "$work/pages"; then
+        echo "the headers above have a page, and are not installed" >&2
+        exit 1
+    fi
+fi
+
 consume() {     # name, further cmake arguments
     name=$1
     shift
@@ -46,6 +61,15 @@ consume() {     # name, further cmake arguments
 consume static -DCMAKE_PREFIX_PATH="$prefix"
 consume shared -DCMAKE_PREFIX_PATH="$prefix" -DBUILD_SHARED_LIBS=ON
 consume subdirectory -DKP_SOURCE="$source" -DCMAKE_UNITY_BUILD=ON
+
+echo "== without Python"
+cmake -S "$source" -B "$work/plain" -DCMAKE_C_COMPILER="$cc" -DKP_PYTHON=OFF -DKP_BUILD_TESTS=OFF \
+    -DKP_BUILD_EXAMPLES=OFF -DKP_BUILD_CLI=OFF >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+grep -q "no python3, so no man pages" "$work/log" || { cat "$work/log"; exit 1; }
+if grep man3 "$work/plain/cmake_install.cmake"; then
+    echo "pages are to be installed that nobody made" >&2
+    exit 1
+fi
 
 echo "== an unknown component"
 if cmake -S "$source/tests/build/consumer" -B "$work/unknown" -DCMAKE_PREFIX_PATH="$prefix" \
