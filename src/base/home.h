@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/world.h"
+
 #if !defined KP__SEQUENCES && defined __linux__ && defined __LP64__ && \
     (defined __x86_64__ || defined __AARCH64EL__) && defined __GNUC__ && defined _GNU_SOURCE && \
     defined __has_include
@@ -52,8 +54,6 @@ bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word, uint64_t ex
                        uint64_t to);
 #elif KP__SEQUENCES
 #include <sys/rseq.h>
-
-#include "base/world.h"
 
 /* __rseq_offset, from kp__sequences_begin on: another library's variable takes two loads. */
 extern KP__INSIDE _Atomic ptrdiff_t kp__rseq_offset;

@@ -86,7 +86,7 @@ struct resize {
     const struct kp__allowance *may;
     struct kp__todo *todo;
     bool other_ranks; /* what keeps a rank as usual has changed */
-    bool too_many;    /* in some group */
+    bool exceeded;    /* the limit of some group */
 };
 
 static void trim_group(struct kp__map_node *node, void *ctx)
@@ -101,7 +101,7 @@ static void look_into_group(struct kp__map_node *node, void *ctx)
 {
     struct resize *r = ctx;
 
-    r->too_many = r->too_many || over(&KP__OF(node, struct kp__group, node)->budget) > 0;
+    r->exceeded = r->exceeded || over(&KP__OF(node, struct kp__group, node)->budget) > 0;
 }
 
 /* Is anything idle too much? Else nobody needs to be ranked, which takes long with many keys. */
@@ -111,9 +111,9 @@ static bool too_many(struct resize *r)
 
     if (core->count[KP__IDLE] == 0) return false;
     if (kp__surplus(core) > 0 || (int64_t)core->count[KP__IDLE] > core->max_idle) return true;
-    r->too_many = false;
+    r->exceeded = false;
     kp__map_each(&core->groups, look_into_group, r);
-    return r->too_many;
+    return r->exceeded;
 }
 
 /* What is closed first: slots above what their keys are to keep, then any. */
