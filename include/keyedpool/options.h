@@ -308,7 +308,7 @@ typedef struct kp_world {
     X(INVALID, "validate or reset found a resource bad")                         \
     X(TIMEOUT, "a request ran out of time; why names the limit it waited for")   \
     X(LEAK, "a lease is older than leak_after_ms; tag and site say who took it") \
-    X(BREAKER_OPENED, "the circuit of a key opened")                             \
+    X(BREAKER_OPENED, "the circuit of a key opened; why has the failure")        \
     X(BREAKER_CLOSED, "the circuit of a key closed")                             \
     X(KEY_MADE, "a key appeared")                                                \
     X(KEY_FORGOTTEN, "an unused key was forgotten; its totals are kept")         \

@@ -121,7 +121,8 @@ static inline const char *kp_strerror(int code) { return kp_error_find(code)->se
  * can be understood on its own. */
 typedef struct kp_why {
     int      code, vendor_code;         /* KP_E...; what kp_job_fail was given (errno, SQLSTATE,
-                                           HTTP status) */
+                                           HTTP status); where uses opened the circuit: the
+                                           status of the latest that failed */
     char     limit[32];                 /* the option that bound: "max_live", "budget.max_lent",
                                            "max_creating" */
     char     field[32];                 /* KP_ECONFIG: the option at fault */

@@ -196,9 +196,12 @@ void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     kp__say(why, KP_EBREAKER, NULL);
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[circuit->limit]);
     why->retry_after_ms = ms_until(circuit->until, now);
-    if (!cause) return;
-    why->vendor_code = cause->vendor_code;
-    kp__say_last(why, kp__failure_text(cause), 100);
+    if (cause) {
+        why->vendor_code = cause->vendor_code;
+        kp__say_last(why, kp__failure_text(cause), 100);
+    } else {
+        kp__circuit_tell(circuit, why);
+    }
 }
 
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
