@@ -129,8 +129,8 @@ typedef struct kp_why {
     int64_t  waited_ms, retry_after_ms; /* how long it waited; in how many ms the pause, the circuit
                                            or the rate lets another try through, or the estimate of
                                            refuse_late says that one may be worth while. 0: none of
-                                           them keeps it from trying now; KP_OFF: none will let it,
-                                           until kp_retry_now or new limits */
+                                           them keeps it from trying now; KP_OFF: trying again
+                                           cannot help, or not before kp_retry_now or new limits */
     uint32_t ahead;                     /* requests ahead of this one when it gave up */
     uint32_t live, creating, idle, lent, closing, waiting;      /* this key at that moment (L2) */
     int64_t  max_live;                  /* of this key; KP_UNLIMITED if it has no such limit */
