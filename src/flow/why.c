@@ -84,14 +84,32 @@ void kp__say_last(kp_why *why, const char *text, size_t most)
                  (int)(length > most ? whole(text, most) : length), text);
 }
 
-void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub)
+enum { NAME = 60 };
+
+static void print_key(const struct kp__pool *pool, kp_key key, char name[NAME])
 {
     kp_key_type type = pool->key_type;
-    char name[60];
 
     type.text = NULL;
-    (void)kp__key_print(&type, kp__key_of(pool, sub), name, sizeof name);
+    (void)kp__key_print(&type, key, name, NAME);
+}
+
+void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub)
+{
+    char name[NAME];
+
+    print_key(pool, kp__key_of(pool, sub), name);
     kp__say_more(why, "%s", name);
+}
+
+void kp__say_whose(kp_why *why, const struct kp__pool *pool, kp_key key)
+{
+    char name[NAME], text[sizeof why->text];
+
+    print_key(pool, key, name);
+    memcpy(text, why->text, sizeof text);
+    why->text[0] = 0;
+    kp__say_more(why, "%s: %s", name, text);
 }
 
 /* ---- of a request ---------------------------------------------------------------------------- */
