@@ -27,6 +27,7 @@ static kp_options plain(kp_why *why)
 {
     return (kp_options){ .driver = { .create = make, .destroy = end, .validate = end,
                                      .revoke = end },
+                         .limits = { .breaker_failures = 5, .breaker_rate_pct = KP_OFF },
                          .budget = { .create_rate = 10 }, .why = why };
 }
 
