@@ -65,8 +65,6 @@ static int check_whole(const kp_options *o, kp_why *why)
 
     if (code != 0) return code;
     if (field) return kp__refused(why, field, sentence);
-    if (o->threads > 1024)
-        return kp__refused(why, "threads", "must be from 1 to 1024, or KP_NONE");
     if (o->threads > 0 && o->world && (o->world->now_ns || o->world->park || o->world->wake))
         return kp__refused(why, "threads", "follow the real clock, and world has one of its own");
     if (o->loop && o->threads != 0)
