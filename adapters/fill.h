@@ -44,6 +44,7 @@ static inline int kp__fill_refused(kp_options *options, const char *field, const
     if (why) {
         memset(why, 0, sizeof *why);
         why->code = KP_ECONFIG;
+        why->retry_after_ms = KP_OFF;
         (void)snprintf(why->field, sizeof why->field, "%s", field);
         (void)snprintf(why->text, sizeof why->text, "%s: %s", field, sentence);
     }

@@ -188,7 +188,8 @@ typedef struct kp_limits {
                                            next request that would create (ZIO, Effect) */
     int64_t breaker_failures, breaker_open_ms;      /* [OFF, 30 s] failures in a row that open the
                                                        circuit; how long it stays open before
-                                                       breaker_probes are let through */
+                                                       breaker_probes are let through. Other
+                                                       breaker options need this or the rate */
     int64_t shed_target_ms, shed_interval_ms;       /* [OFF, 100 ms] CoDel: if every wait in an
                                                        interval was longer than the target, the
                                                        queue refuses requests older than twice the
@@ -209,7 +210,8 @@ typedef struct kp_limits {
     int32_t on_return, over_idle;       /* [REUSE, DROP_RETURNED] what a release does; which one
                                            goes when max_idle is exceeded */
     int32_t idle_check, excess_check, age_check;    /* [GET|KEEPER each] */
-    int32_t validate_on;                /* [GET] also RETURN, KEEPER (see validate_every_ms) */
+    int32_t validate_on;                /* [GET] also RETURN, KEEPER (see validate_every_ms), which
+                                           need driver.validate */
     int32_t respects_min;               /* [IDLE|EXCESS] kinds of expiry that stop at min_live;
                                            NONE: none does */
     int32_t breaker_counts;             /* [BREAK_CREATE] which failures the circuit counts */
@@ -308,7 +310,7 @@ typedef struct kp_world {
     X(INVALID, "validate or reset found a resource bad")                         \
     X(TIMEOUT, "a request ran out of time; why names the limit it waited for")   \
     X(LEAK, "a lease is older than leak_after_ms; tag and site say who took it") \
-    X(BREAKER_OPENED, "the circuit of a key opened")                             \
+    X(BREAKER_OPENED, "the circuit of a key opened; why has the failure")        \
     X(BREAKER_CLOSED, "the circuit of a key closed")                             \
     X(KEY_MADE, "a key appeared")                                                \
     X(KEY_FORGOTTEN, "an unused key was forgotten; its totals are kept")         \

@@ -171,9 +171,10 @@ KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
  * background and the call returns 0 at once; else it waits, and returns how many keys got there
  * before the deadline. A key that has to wait for its turn to create holds up no other. Nothing of
  * other keys is evicted for it, nor for any minimum: where their idle ones fill a budget, it waits.
- * Failures are counted and go to on_event; ask->why has the last one: for a key whose circuit is
- * open KP_EBREAKER, at once, and retry_after_ms; for one that may not keep so many ready (max_idle,
- * or a ttl of nothing) KP_ECONFIG, at once, and the field; KP_ETIMEDOUT names key and limit.
+ * Failures are counted and go to on_event; ask->why has the last one, and its text begins with the
+ * key: KP_EBREAKER, at once, where a circuit is open, and retry_after_ms; KP_ECONFIG, at once, and
+ * the field, where so many may not be kept ready (max_idle, or a ttl of nothing); KP_ETIMEDOUT
+ * tells the limit.
  * Threads: any thread; with an ask, not that of the pool's own loop. Blocks: only with an ask,
  * until its deadline and as the driver does.
  * Calls: limits_for, create, fd, destroy (of what may no longer be kept), on_event. Owns: keys are

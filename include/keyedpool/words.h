@@ -121,15 +121,16 @@ static inline const char *kp_strerror(int code) { return kp_error_find(code)->se
  * can be understood on its own. */
 typedef struct kp_why {
     int      code, vendor_code;         /* KP_E...; what kp_job_fail was given (errno, SQLSTATE,
-                                           HTTP status) */
+                                           HTTP status); where uses opened the circuit: the
+                                           status of the latest that failed */
     char     limit[32];                 /* the option that bound: "max_live", "budget.max_lent",
                                            "max_creating" */
     char     field[32];                 /* KP_ECONFIG: the option at fault */
     int64_t  waited_ms, retry_after_ms; /* how long it waited; in how many ms the pause, the circuit
                                            or the rate lets another try through, or the estimate of
                                            refuse_late says that one may be worth while. 0: none of
-                                           them keeps it from trying now; KP_OFF: none will let it,
-                                           until kp_retry_now or new limits */
+                                           them keeps it from trying now; KP_OFF: trying again
+                                           cannot help, or not before kp_retry_now or new limits */
     uint32_t ahead;                     /* requests ahead of this one when it gave up */
     uint32_t live, creating, idle, lent, closing, waiting;      /* this key at that moment (L2) */
     int64_t  max_live;                  /* of this key; KP_UNLIMITED if it has no such limit */

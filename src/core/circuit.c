@@ -5,6 +5,8 @@
  */
 #include "core/circuit.h"
 
+#include <stdio.h>
+
 #include "core/serve.h"
 
 const struct kp__circuit kp__no_circuit = { .limit = KP__BY_BREAKER };
@@ -54,6 +56,7 @@ static enum kp__change close_it(struct kp__core *core, struct kp__subpool *sub)
 
     set_phase(core, sub, false, false);
     c->uses = 0;
+    c->status = 0;
     c->window = (struct kp__window){ 0 };
     return KP__CLOSED_AGAIN;
 }
@@ -128,13 +131,14 @@ enum kp__change kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint
     return of_probe(core, sub, use, ok, now);
 }
 
-enum kp__change kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
-                             uint64_t now, struct kp__todo *todo)
+enum kp__change kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
+                             int status, uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    enum kp__change change =
-        kp__outcome(core, sub, KP_BREAK_USE, ok, &kp__seat_at(slot, seat)->probe, now);
+    bool ok = status >= 0, *mark = &kp__seat_at(slot, seat)->probe;
 
+    if (!ok && kp__breaks(sub->rules, KP_BREAK_USE)) circuit_of(core, sub)->status = status;
+    enum kp__change change = kp__outcome(core, sub, KP_BREAK_USE, ok, mark, now);
     if (change != KP__AS_BEFORE) kp__settle(core, sub, now, todo); /* those who wait are told */
     return change;
 }
@@ -142,6 +146,35 @@ enum kp__change kp__reported(struct kp__core *core, struct kp__slot *slot, uint3
 void kp__circuit_forgive(struct kp__core *core, struct kp__subpool *sub)
 {
     if (sub->rare->health.circuit != &kp__no_circuit) (void)close_it(core, sub);
+}
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+const struct kp__failure *kp__circuit_cause(const struct kp__subpool *sub)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    return h->circuit->by_use && (h->circuit->status || h->failures == 0) ? NULL : h->last;
+}
+
+struct kp__words kp__circuit_use(const struct kp__circuit *circuit)
+{
+    struct kp__words words = { "" };
+    int status = circuit->status;
+
+    if (!circuit->by_use || status == 0) return words;
+    if (kp_error_find(status)->code == status)
+        snprintf(words.text, sizeof words.text, "; last use failed: %s", kp_strerror(status));
+    else snprintf(words.text, sizeof words.text, "; last use failed with %d", status);
+    return words;
+}
+
+void kp__circuit_tell(const struct kp__circuit *circuit, kp_why *why)
+{
+    why->code = KP_EBREAKER;
+    why->vendor_code = circuit->by_use ? circuit->status : 0;
+    snprintf(why->text, sizeof why->text, "%s%s", kp_strerror(KP_EBREAKER),
+             kp__circuit_use(circuit).text);
 }
 
 /* ---- probes ---------------------------------------------------------------------------------- */
@@ -162,13 +195,6 @@ bool kp__circuit_bars(const struct kp__subpool *sub, uint64_t now)
     if (now < c->until) return true;
     return c->probes >= sub->rules->breaker_probes &&
            now < kp__later(c->probed_at, patience_of(sub->rules));
-}
-
-const struct kp__failure *kp__circuit_cause(const struct kp__subpool *sub)
-{
-    const struct kp__health *h = &sub->rare->health;
-
-    return h->circuit->by_use && h->failures == 0 ? NULL : h->last;
 }
 
 bool kp__probe_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t now)

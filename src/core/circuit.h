@@ -40,6 +40,7 @@ struct kp__circuit {
     bool probing;       /* not closed: half-open */
     bool by_use;        /* not closed: a use opened it, so a create does not close it */
     uint32_t uses;      /* uses that failed, in a row */
+    int status;         /* what the latest of those that failed reported; 0: none since it closed */
     uint32_t probes;    /* let through, with no outcome yet */
     uint32_t passed;    /* probes that went well, in a row */
     enum kp__limit limit; /* not closed: the rule that opened it */
@@ -63,9 +64,17 @@ static inline bool kp__breaks(const struct kp__rules *r, uint32_t kind)
 /* Of a circuit that is not closed: may no further probe be let through now? */
 bool kp__circuit_bars(const struct kp__subpool *sub, uint64_t now);
 
-/* The failed create that those who are refused are told; NULL: uses opened the circuit, and creates
- * go well. */
+/* The failed create that those who are refused are told; NULL: they are told of uses. */
 const struct kp__failure *kp__circuit_cause(const struct kp__subpool *sub);
+
+/* What it tells of uses: the code, the status of the latest that failed, and the sentence. */
+void kp__circuit_tell(const struct kp__circuit *circuit, kp_why *why);
+
+/* The latest use that failed, in words; "": uses did not open the circuit. */
+struct kp__words {
+    char text[120];
+};
+struct kp__words kp__circuit_use(const struct kp__circuit *circuit);
 
 /* A probe is let through; the caller puts a mark on it. True: it is the first, so the circuit is
  * half-open now. */
@@ -100,8 +109,8 @@ static inline bool kp__counts(const struct kp__rules *r, uint32_t kind, bool mar
 }
 
 /* A borrower says how its use went (kp_lease_report). Returns what that did to the circuit. */
-enum kp__change kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
-                             uint64_t now, struct kp__todo *todo);
+enum kp__change kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
+                             int status, uint64_t now, struct kp__todo *todo);
 
 /* Close it, and hold nothing against the key any more. */
 void kp__circuit_forgive(struct kp__core *core, struct kp__subpool *sub);

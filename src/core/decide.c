@@ -66,10 +66,12 @@ static enum verdict shed(struct look *l)
 
 static enum verdict answer_open(struct look *l)
 {
+    const struct kp__circuit *circuit = l->sub->rare->health.circuit;
     const struct kp__failure *cause = kp__circuit_cause(l->sub);
 
     if (cause) kp__blame(l->request, cause);
-    return answer_no(l, KP_EBREAKER, l->sub->rare->health.circuit->limit);
+    else if (l->request->why) kp__circuit_tell(circuit, l->request->why);
+    return answer_no(l, KP_EBREAKER, circuit->limit);
 }
 
 /* With KP_BREAK_USE an open circuit refuses leases too; but not probes, nor a request for which

@@ -24,7 +24,7 @@ struct kp__budget;
 struct kp__subpool;
 
 #define KP__SHARE_ONE (UINT64_C(1) << 24) /* one permit of weight 1, in a score. A weight is at most
-                                             65536 (flow/limits.c): more would round it away */
+                                             65536 (flow/fields.c): more would round it away */
 #define KP__SHARE_TAU 8                   /* usual holds of lag that weigh as much as one permit */
 
 /* What a share is measured in, by budget: live resources that are not idle, or leases. */

@@ -17,12 +17,8 @@ const char *const kp__group_fields[2] = { "budget.group_max_live[0]", "budget.gr
 
 /* ---- does it make sense? --------------------------------------------------------------------- */
 
-/* How many creations may begin in a second, and the burst; a burst needs a rate. */
 static int check_rate(const kp_budget *b, kp_why *why)
 {
-    if (b->create_rate > 1000000000)
-        return kp__refused(why, "budget.create_rate",
-                           "must be at most 1000000000: one per nanosecond");
     if (b->create_burst && (b->create_rate == 0 || b->create_rate == KP_UNLIMITED))
         return kp__refused(why, "budget.create_burst", "needs budget.create_rate");
     return 0;

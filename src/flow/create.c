@@ -51,7 +51,7 @@ static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub
                                   struct kp__job **job)
 {
     struct kp__slot *slot = NULL;
-    uint32_t seats = (uint32_t)sub->rules->sharing; /* at most 65536 (limits.c) */
+    uint32_t seats = (uint32_t)sub->rules->sharing; /* at most 65536 (fields.c) */
 
     *job = NULL;
     if (!kp__make_room(pool)) return NULL; /* for a slab: the maps have room since the first key */

@@ -65,6 +65,9 @@ void kp__say_more(kp_why *why, const char *format, ...);
 /* Add what a key is called; without key_type.text, as the lock is held. */
 void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub);
 
+/* Put what a key is called before the sentence, in the same way. */
+void kp__say_whose(kp_why *why, const struct kp__pool *pool, kp_key key);
+
 /* Add that the last create failed, for this reason, of which it shows so many bytes at most. */
 void kp__say_last(kp_why *why, const char *text, size_t most);
 

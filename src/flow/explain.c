@@ -188,7 +188,7 @@ static void write_circuit(struct text *t, const struct snapshot *s)
     else
         add(t, "open for %" PRId64 " ms more",
             c->until > s->now ? kp__ms_up(c->until - s->now) : 0);
-    add(t, " (%s)", kp__limit_name[c->limit]);
+    add(t, " (%s)%s", kp__limit_name[c->limit], kp__circuit_use(c).text);
 }
 
 static void write_holder(struct text *t, const struct holder *h, uint64_t now)

@@ -5,6 +5,7 @@
  */
 #include "flow/fields.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,10 +41,10 @@ const struct kp__spelling kp__expiries[] = {
 
 /* ---- the lists ------------------------------------------------------------------------------- */
 
-#define FIELD(of, prefix, f, kind, takes, words, unsaid)                                           \
+#define FIELD(of, prefix, f, kind, takes, words, unsaid, most)                                     \
     {                                                                                              \
         prefix #f, (uint16_t)offsetof(of, f), (uint8_t)sizeof(((of *)NULL)->f), kind, takes,       \
-            words, unsaid                                                                          \
+            words, unsaid, most                                                                    \
     }
 enum {
     NONE = KP__TAKES_NONE,
@@ -52,14 +53,16 @@ enum {
     ONCE = KP__TAKES_ONCE
 };
 
-#define COUNT(f, takes, unsaid)   FIELD(OF, PREFIX, f, KP__A_COUNT, takes, NULL, unsaid)
-#define GROUP(f)                  FIELD(OF, PREFIX, f, KP__A_GROUP, NONE, NULL, 0)
-#define TIME(f, takes, unsaid)    FIELD(OF, PREFIX, f, KP__A_TIME, takes, NULL, unsaid)
-#define PERCENT(f, takes, unsaid) FIELD(OF, PREFIX, f, KP__A_PERCENT, takes, NULL, unsaid)
-#define CHOICE(f, words, unsaid)  FIELD(OF, PREFIX, f, KP__A_CHOICE, 0, words, unsaid)
-#define SWITCH(f, unsaid)         FIELD(OF, PREFIX, f, KP__A_CHOICE, NONE, switches, unsaid)
-#define MASK(f, words, unsaid)    FIELD(OF, PREFIX, f, KP__A_MASK, 0, words, unsaid)
-#define END                       { NULL, 0, 0, 0, 0, NULL, 0 }
+#define UP_TO(f, most, takes, unsaid)                                                              \
+    FIELD(OF, PREFIX, f, KP__A_COUNT, takes, NULL, unsaid, most)
+#define COUNT(f, takes, unsaid)   UP_TO(f, 0, takes, unsaid)
+#define GROUP(f)                  FIELD(OF, PREFIX, f, KP__A_GROUP, NONE, NULL, 0, 0)
+#define TIME(f, takes, unsaid)    FIELD(OF, PREFIX, f, KP__A_TIME, takes, NULL, unsaid, 0)
+#define PERCENT(f, takes, unsaid) FIELD(OF, PREFIX, f, KP__A_PERCENT, takes, NULL, unsaid, 0)
+#define CHOICE(f, words, unsaid)  FIELD(OF, PREFIX, f, KP__A_CHOICE, 0, words, unsaid, 0)
+#define SWITCH(f, unsaid)         FIELD(OF, PREFIX, f, KP__A_CHOICE, NONE, switches, unsaid, 0)
+#define MASK(f, words, unsaid)    FIELD(OF, PREFIX, f, KP__A_MASK, 0, words, unsaid, 0)
+#define END                       { NULL, 0, 0, 0, 0, NULL, 0, 0 }
 
 #define OF     kp_limits
 #define PREFIX "limits."
@@ -72,7 +75,7 @@ const struct kp__field kp__limit_fields[] = {
     COUNT(min_idle, NONE, 0),
     COUNT(max_creating, UNLIMITED, 2),
     COUNT(max_waiting, NONE | UNLIMITED, KP__FOLLOWS), /* from max_live */
-    COUNT(sharing, 0, 1),
+    UP_TO(sharing, 65536, 0, 1), /* a seat is a number of 16 bits */
     PERCENT(utilization_pct, 0, 100),
     TIME(idle_ttl_ms, NONE | OFF, KP_MINUTES(10)),
     TIME(excess_ttl_ms, NONE | OFF, KP_OFF),
@@ -96,7 +99,7 @@ const struct kp__field kp__limit_fields[] = {
     TIME(shed_interval_ms, 0, 100),
     COUNT(reserve, NONE | UNLIMITED, 0),
     TIME(reserve_after_ms, NONE | OFF, KP_SECONDS(5)),
-    COUNT(weight, 0, 1),
+    UP_TO(weight, 65536, 0, 1), /* core/share.h */
     COUNT(floor, NONE, 0),
     COUNT(max_uses, UNLIMITED, KP_UNLIMITED),
     TIME(renew_ahead_ms, OFF, KP_OFF),
@@ -137,7 +140,7 @@ const struct kp__field kp__budget_fields[] = {
     COUNT(max_creating, UNLIMITED, 0),
     COUNT(max_waiting, NONE | UNLIMITED, 0),
     COUNT(max_keys, NONE | UNLIMITED, 0),
-    COUNT(create_rate, UNLIMITED, 0),
+    UP_TO(create_rate, 1000000000, UNLIMITED, 0), /* one per nanosecond */
     COUNT(create_burst, 0, 0),
     COUNT(group_max_live[0], NONE | UNLIMITED, 0),
     COUNT(group_max_live[1], NONE | UNLIMITED, 0),
@@ -152,7 +155,7 @@ const struct kp__field kp__budget_fields[] = {
 #define PREFIX ""
 
 const struct kp__field kp__pool_fields[] = {
-    COUNT(threads, NONE, 0),
+    UP_TO(threads, 1024, NONE, 0),
     TIME(deadline_ms, NONE | OFF, KP_SECONDS(30)),
     TIME(keep_every_ms, OFF, KP_OFF),
     TIME(forget_key_after_ms, NONE | OFF, KP_MINUTES(5)),
@@ -166,6 +169,11 @@ const struct kp__field kp__pool_fields[] = {
 };
 
 /* ---- values ---------------------------------------------------------------------------------- */
+
+int64_t kp__field_most(const struct kp__field *f)
+{
+    return f->most ? f->most : KP__COUNT_MOST;
+}
 
 int64_t kp__field_get(const void *of, const struct kp__field *f)
 {
@@ -194,7 +202,7 @@ void kp__fields_fill(const struct kp__field *f, void *of)
 
 /* ---- refusals -------------------------------------------------------------------------------- */
 
-static bool takes(const struct kp__field *f, int64_t special)
+bool kp__field_takes(const struct kp__field *f, int64_t special)
 {
     int what = special == KP_NONE        ? KP__TAKES_NONE
                : special == KP_UNLIMITED ? KP__TAKES_UNLIMITED
@@ -259,6 +267,14 @@ static int refuse_choice(const struct kp__field *f, kp_why *why)
     return kp__refused(why, f->name, sentence);
 }
 
+static int refuse_most(const struct kp__field *f, kp_why *why)
+{
+    char sentence[50];
+
+    snprintf(sentence, sizeof sentence, "must be at most %" PRId64, f->most);
+    return kp__refused(why, f->name, sentence);
+}
+
 static int64_t all_of(const struct kp__spelling *w)
 {
     int64_t all = 0;
@@ -271,8 +287,9 @@ int kp__field_check(const struct kp__field *f, int64_t v, kp_why *why)
 {
     const char *sentence = NULL;
 
-    if (takes(f, v)) return 0;
+    if (kp__field_takes(f, v)) return 0;
     if (f->kind == KP__A_CHOICE) return is_word(f->words, v) ? 0 : refuse_choice(f, why);
+    if (f->most && v > f->most) return refuse_most(f, why);
     if (f->kind != KP__A_MASK) sentence = wrong_number(f, v);
     else if (v != KP_NONE && (v < 0 || (v & ~all_of(f->words))))
         sentence = "has a bit that this library does not know";

@@ -7,6 +7,7 @@
 #ifndef KP__FLOW_FIELDS_H
 #define KP__FLOW_FIELDS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "keyedpool/options.h"
@@ -23,7 +24,7 @@ enum kp__field_kind {
 /* The special values that a number may have: KP_NONE (really zero), KP_UNLIMITED, ... */
 enum { KP__TAKES_NONE = 1, KP__TAKES_UNLIMITED = 2, KP__TAKES_OFF = 4, KP__TAKES_ONCE = 8 };
 
-/* The largest count, and the largest time in ms. */
+/* The largest count, unless the field has one of its own; and the largest time in ms. */
 #define KP__COUNT_MOST INT64_C(2147483646)
 #define KP__TIME_MOST  (INT64_MAX / 2000000)
 
@@ -44,6 +45,7 @@ struct kp__field {
     uint8_t kind, takes;
     const struct kp__spelling *words; /* of choices and masks, up to one that is NULL */
     int64_t unsaid;                   /* its default; 0: it stays 0, which its reader understands */
+    int64_t most;                     /* the largest count that it may be; 0: any */
 };
 
 /* Of kp_limits, of kp_budget, and of kp_options itself. */
@@ -52,8 +54,14 @@ extern const struct kp__field kp__limit_fields[], kp__budget_fields[], kp__pool_
 /* The words of respects_min, of which "none" stands alone. */
 extern const struct kp__spelling kp__expiries[];
 
+/* The largest count that this one may be. */
+int64_t kp__field_most(const struct kp__field *field);
+
 int64_t kp__field_get(const void *of, const struct kp__field *field);
 void kp__field_put(void *of, const struct kp__field *field, int64_t value);
+
+/* May it have this special value (KP_NONE, ...)? */
+bool kp__field_takes(const struct kp__field *field, int64_t special);
 
 /* May this field have this value? Zero is to be given as KP_NONE. 0, or KP_ECONFIG with *why. */
 int kp__field_check(const struct kp__field *field, int64_t value, kp_why *why);

@@ -39,15 +39,11 @@ void kp_lease_reuse(kp_lease *lease, bool reuse)
 }
 
 /* As of a circuit that creates have moved (create.c). */
-static void tell_circuit(struct kp__pool *pool, struct kp__subpool *sub, bool opened, int status,
-                         struct kp__todo *todo)
+static void tell_circuit(struct kp__pool *pool, struct kp__subpool *sub, bool opened,
+                         const kp_why *why, struct kp__todo *todo)
 {
-    kp_why why;
-
-    kp__say(&why, KP_EBREAKER, NULL);
-    why.vendor_code = status;
     if (opened)
-        kp__event_within(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, &why, todo);
+        kp__event_within(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, why, todo);
     else kp__event_within(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL, todo);
 }
 
@@ -55,18 +51,21 @@ void kp_lease_report(kp_lease *lease, int status)
 {
     struct kp__held h = { .pool = NULL };
     struct kp__todo todo;
+    kp_why why;
 
     if (!lease || kp__lease_is_none(lease) || !kp__lease_find(lease, false, &h, &todo)) return;
     struct kp__subpool *sub = h.slot->sub;
-    enum kp__change change = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
-                                          kp__time(h.pool), &todo);
+    uint64_t now = kp__time(h.pool);
+    enum kp__change change =
+        kp__reported(&h.pool->core, h.slot, h.number, status, now, &todo);
+    if (change == KP__OPENED) kp__say_open(sub, now, &why);
     sub->interest++;
     /* before the change is told: a listener may end the lease, and the slot may be lent again */
     if (status >= 0) kp__used_well(&h.pool->core, h.slot, kp__time(h.pool), &todo);
     else if (status == KP_EGONE) kp__doubt_others(h.pool, h.slot, &todo);
     if (change != KP__AS_BEFORE) {
         kp__tell_news(h.pool, &todo); /* kp_warm may go on */
-        tell_circuit(h.pool, sub, change == KP__OPENED, status, &todo);
+        tell_circuit(h.pool, sub, change == KP__OPENED, &why, &todo);
     }
     kp__lose_interest(h.pool, sub, sub->used_at);
     kp__leave(h.pool, &todo);

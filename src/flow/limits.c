@@ -86,10 +86,6 @@ static int contradiction(const kp_limits *l, kp_why *why)
         return kp__refused(why, "limits.min_idle", "is above limits.max_live");
     if (more(l->floor, l->max_live))
         return kp__refused(why, "limits.floor", "is above limits.max_live");
-    if (l->sharing > 65536)
-        return kp__refused(why, "limits.sharing", "at most 65536 borrowers can share a resource");
-    if (l->weight > 65536)
-        return kp__refused(why, "limits.weight", "at most 65536: only its ratio to others counts");
     if (l->retry_max_ms != KP_OFF && l->retry_first_ms > l->retry_max_ms)
         return kp__refused(why, "limits.retry_first_ms", "is above limits.retry_max_ms");
     if (l->fail_fast == 1 && l->on_create_failure == KP_FAIL_RETRY)

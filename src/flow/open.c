@@ -65,8 +65,6 @@ static int check_whole(const kp_options *o, kp_why *why)
 
     if (code != 0) return code;
     if (field) return kp__refused(why, field, sentence);
-    if (o->threads > 1024)
-        return kp__refused(why, "threads", "must be from 1 to 1024, or KP_NONE");
     if (o->threads > 0 && o->world && (o->world->now_ns || o->world->park || o->world->wake))
         return kp__refused(why, "threads", "follow the real clock, and world has one of its own");
     if (o->loop && o->threads != 0)
@@ -84,6 +82,29 @@ static int check_whole(const kp_options *o, kp_why *why)
     if (o->on_fork == KP_FORK_FRESH && o->loop)
         return kp__refused(why, "on_fork", "KP_FORK_FRESH contradicts loop: the loop is the "
                                            "parent's, so a child's pool cannot use it");
+    return 0;
+}
+
+/* What would do nothing: whoever says it counts on something that is not there. Off says that this
+ * is meant; and what limits_for makes of the limits is not known yet. */
+static int check_use(const kp_options *o, kp_why *why)
+{
+    static const char circuit[] =
+        "does nothing without limits.breaker_failures or limits.breaker_rate_pct; say how many "
+        "failures open the circuit, or that they are KP_OFF";
+    static const char rate[] =
+        "is about limits.breaker_rate_pct, and does nothing without it; say that, or KP_OFF there";
+    const kp_limits *l = &o->limits;
+    bool rated = l->breaker_rate_pct != 0, opens = rated || l->breaker_failures != 0;
+
+    if (l->validate_on > KP_CHECK_GET && !o->driver.validate)
+        return kp__refused(why, "limits.validate_on", "does nothing without driver.validate");
+    if (o->limits_for) return 0;
+    if (l->breaker_open_ms && !opens) return kp__refused(why, "limits.breaker_open_ms", circuit);
+    if (l->breaker_probes && !opens) return kp__refused(why, "limits.breaker_probes", circuit);
+    if (l->breaker_counts && !opens) return kp__refused(why, "limits.breaker_counts", circuit);
+    if (l->breaker_window_ms && !rated) return kp__refused(why, "limits.breaker_window_ms", rate);
+    if (l->breaker_calls && !rated) return kp__refused(why, "limits.breaker_calls", rate);
     return 0;
 }
 
@@ -358,6 +379,7 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     if (code == 0) code = kp__budget_check(&o.budget, o.why);
     if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);
     if (code == 0) code = kp__rules_fit_driver(rules, &o.driver, o.why);
+    if (code == 0) code = check_use(&o, o.why);
     if (code == 0) code = kp__budget_holds(&o.budget, rules, !o.limits_for, o.why);
     if (code == 0) code = build(&o, rules, &world, NULL, &pool);
     if (code == KP_ENOMEM && o.why && o.why->code == 0) kp__say(o.why, code, NULL);

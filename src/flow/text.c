@@ -5,6 +5,7 @@
  */
 #include "flow/text.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -117,7 +118,7 @@ static bool read_number_of(const struct kp__field *f, const char *s, size_t n, i
 {
     if (read_word(special, s, n, out)) return true;
     switch (f->kind) {
-    case KP__A_COUNT: return kp__text_count(s, n, KP__COUNT_MOST, out);
+    case KP__A_COUNT: return kp__text_count(s, n, kp__field_most(f), out);
     case KP__A_GROUP: return kp__text_count(s, n, INT64_MAX, out);
     case KP__A_TIME: return kp__text_time(s, n, out);
     default: return read_percent(s, n, out);
@@ -161,8 +162,8 @@ static const char *shown(const char *text, char *buf, size_t size)
     return buf;
 }
 
-/* "limits.prefill: takes none, first_get; not yes" */
-static int refuse_text(const struct kp__field *f, const char *value, kp_why *why)
+/* What a number may be in words: "none, unlimited, or a count like 20 or 10k". */
+static size_t say_number(const struct kp__field *f, char *buf, size_t size)
 {
     static const char *const taken[] = {
         [KP__A_COUNT] = "a count like 20 or 10k",
@@ -170,15 +171,30 @@ static int refuse_text(const struct kp__field *f, const char *value, kp_why *why
         [KP__A_TIME] = "a time like 250ms, 30s, 5min or 1h",
         [KP__A_PERCENT] = "a percentage from 1 to 100",
     };
+    size_t length = 0;
+
+    for (const struct kp__spelling *w = special; w->word; w++)
+        if (kp__field_takes(f, w->value))
+            length += (size_t)snprintf(buf + length, size - length, " %s,", w->word);
+    length += (size_t)snprintf(buf + length, size - length, "%s %s", length ? " or" : "",
+                               taken[f->kind]);
+    if (f->most) snprintf(buf + length, size - length, ", at most %" PRId64, f->most);
+    return strlen(buf);
+}
+
+/* "limits.prefill: takes none, first_get; not yes", in the words of text, not of C */
+static int refuse_text(const struct kp__field *f, const char *value, kp_why *why)
+{
     char sentence[160] = "takes";
     char text[41];
     size_t length = strlen(sentence);
 
+    if (!f->words) length += say_number(f, sentence + length, sizeof sentence - length);
     for (const struct kp__spelling *w = f->words; w && w->word; w++)
         length += (size_t)snprintf(sentence + length, sizeof sentence - length, "%s %s",
                                    w == f->words ? "" : ",", w->word);
-    snprintf(sentence + length, sizeof sentence - length, "%s%s; not %s", f->words ? "" : " ",
-             f->words ? "" : taken[f->kind], shown(value, text, sizeof text));
+    snprintf(sentence + length, sizeof sentence - length, "; not %s",
+             shown(value, text, sizeof text));
     return kp__refused(why, f->name, sentence);
 }
 
@@ -186,8 +202,8 @@ static int set(void *of, const struct kp__field *f, const char *value, kp_why *w
 {
     int64_t number;
 
-    if (!value || !read_value(f, value, &number)) return refuse_text(f, value, why);
-    if (kp__field_check(f, number, why) != 0) return KP_ECONFIG;
+    if (!value || !read_value(f, value, &number) || kp__field_check(f, number, NULL) != 0)
+        return refuse_text(f, value, why);
     kp__field_put(of, f, number);
     return 0;
 }

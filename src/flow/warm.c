@@ -154,6 +154,21 @@ static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool
     return sub;
 }
 
+/* Which of the keys it is that is not warm. A time-out says so itself, and some codes are not about
+ * a key. */
+static void say_which(struct kp__pool *pool, kp_key key, kp_why *why)
+{
+    switch (why ? why->code : 0) {
+    case KP_ECREATE:
+    case KP_EREFUSED:
+    case KP_EBREAKER:
+    case KP_EFULL:
+    case KP_ENOMEM:
+    case KP_ECONFIG: kp__say_whose(why, pool, key); break;
+    default: break;
+    }
+}
+
 /* What one call warms. */
 struct call {
     const kp_key *keys;
@@ -178,6 +193,7 @@ static int64_t warm_round(struct kp__pool *pool, const struct call *c, bool wait
         if (sub && c->ask) code = warm_one(pool, sub, at, waits, c->until, why, todo);
         at->over = code != KP_PENDING;
         warm += code == 0;
+        if (at->over && code != 0) say_which(pool, sub ? kp__key_of(pool, sub) : c->keys[i], why);
         if (!sub) continue;
         kp__lose_interest(pool, sub, kp__time(pool));
         kp__do(pool, todo);

@@ -50,10 +50,13 @@ void kp__copy_line(char *to, size_t room, const char *text)
 
 void kp__say(kp_why *why, int code, const char *sentence)
 {
+    const kp_error *error = kp_error_find(code);
+
     if (!why) return;
     memset(why, 0, sizeof *why);
     why->code = code;
-    copy_text(why->text, sizeof why->text, sentence ? sentence : kp_strerror(code));
+    if (error->code && error->retry == KP_RETRY_NEVER) why->retry_after_ms = KP_OFF;
+    copy_text(why->text, sizeof why->text, sentence ? sentence : error->sentence);
 }
 
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure)
@@ -81,14 +84,32 @@ void kp__say_last(kp_why *why, const char *text, size_t most)
                  (int)(length > most ? whole(text, most) : length), text);
 }
 
-void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub)
+enum { NAME = 60 };
+
+static void print_key(const struct kp__pool *pool, kp_key key, char name[NAME])
 {
     kp_key_type type = pool->key_type;
-    char name[60];
 
     type.text = NULL;
-    (void)kp__key_print(&type, kp__key_of(pool, sub), name, sizeof name);
+    (void)kp__key_print(&type, key, name, NAME);
+}
+
+void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub)
+{
+    char name[NAME];
+
+    print_key(pool, kp__key_of(pool, sub), name);
     kp__say_more(why, "%s", name);
+}
+
+void kp__say_whose(kp_why *why, const struct kp__pool *pool, kp_key key)
+{
+    char name[NAME], text[sizeof why->text];
+
+    print_key(pool, key, name);
+    memcpy(text, why->text, sizeof text);
+    why->text[0] = 0;
+    kp__say_more(why, "%s: %s", name, text);
 }
 
 /* ---- of a request ---------------------------------------------------------------------------- */
@@ -196,9 +217,12 @@ void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     kp__say(why, KP_EBREAKER, NULL);
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[circuit->limit]);
     why->retry_after_ms = ms_until(circuit->until, now);
-    if (!cause) return;
-    why->vendor_code = cause->vendor_code;
-    kp__say_last(why, kp__failure_text(cause), 100);
+    if (cause) {
+        why->vendor_code = cause->vendor_code;
+        kp__say_last(why, kp__failure_text(cause), 100);
+    } else {
+        kp__circuit_tell(circuit, why);
+    }
 }
 
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the

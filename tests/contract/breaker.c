@@ -368,6 +368,46 @@ static void a_circuit_without_end_must_say_so(void **state)
     must_not_be_wedged(&c);
 }
 
+/* What opened it is told with the refusal, as where creates opened it; and to who warms. */
+static void the_use_that_failed_must_be_told_with_every_refusal(void **state)
+{
+    kp_key key = A;
+    contract c;
+    kp_why why;
+
+    (void)state;
+    begin(&c, 2, KP_BREAK_CREATE | KP_BREAK_USE);
+    contract_open(&c);
+    use(&c, -7);
+    use(&c, -5);
+    why = contract_refused(&c, A, 100, KP_EBREAKER);
+    assert_string_equal(why.text, "the circuit of this key is open after repeated failures; "
+                                  "last use failed with -5");
+    assert_int_equal(why.vendor_code, -5);
+    assert_true(explains(&c, "circuit open for 5000 ms more (breaker_failures); "
+                             "last use failed with -5"));
+    assert_int_equal(kp_invalidate_key(c.pool, A), 1);
+    assert_int_equal(kp_warm(c.pool, &key, 1, KP_ASK(.why = &why)), 0);
+    assert_non_null(strstr(why.text, "; last use failed with -5"));
+    assert_int_equal(why.vendor_code, -5);
+    contract_end(&c);
+}
+
+static void a_code_of_the_library_must_be_told_in_words(void **state)
+{
+    contract c;
+    kp_why why;
+
+    (void)state;
+    begin(&c, 1, KP_BREAK_USE);
+    contract_open(&c);
+    use(&c, KP_EGONE);
+    why = contract_refused(&c, A, 100, KP_EBREAKER);
+    assert_non_null(strstr(why.text, "; last use failed: the peer of this resource is gone"));
+    assert_int_equal(why.vendor_code, KP_EGONE);
+    contract_end(&c);
+}
+
 static int as_told(kp_lease *lease, void *arg)
 {
     (void)lease;
@@ -425,6 +465,8 @@ int main(void)
         cmocka_unit_test(limits_without_a_circuit_must_close_it),
         cmocka_unit_test(retry_now_must_close_it_and_say_so),
         cmocka_unit_test(a_circuit_without_end_must_say_so),
+        cmocka_unit_test(the_use_that_failed_must_be_told_with_every_refusal),
+        cmocka_unit_test(a_code_of_the_library_must_be_told_in_words),
         cmocka_unit_test(kp_use_must_report_its_outcomes),
         cmocka_unit_test(what_contradicts_itself_must_be_refused),
     };

@@ -140,7 +140,7 @@ static void a_refusal_must_stop_its_key_until_it_is_told_to_try_again(void **sta
     assert_int_equal(kp_warm(the.pool, &key, 1, NULL), 0);
     assert_int_equal(kp_warm(the.pool, &key, 1, KP_ASK(.within_ms = 5000, .why = &why)), 0);
     assert_int_equal(why.code, KP_EREFUSED);
-    assert_string_equal(why.text, "password");
+    assert_string_equal(why.text, "a: password");
     kp_sim_pass_ms(the.sim, 60000);
     assert_int_equal(the.begun, 1);
     (void)kp_explain(the.pool, KP_EVERY_KEY, text, sizeof text);

@@ -278,6 +278,56 @@ static void a_plan_that_does_not_wait_must_try_its_fallback_keys(void **state)
     }
 }
 
+/* ---- while a circuit is open ----------------------------------------------------------------- */
+
+struct looking {
+    struct work work; /* first: what run is given */
+    kp_why why;
+    int asked;
+};
+
+/* It is not waited for, where another key may serve. */
+static bool is_soon(int status, void *arg)
+{
+    struct looking *l = arg;
+
+    l->asked++;
+    return status == KP_EBREAKER && l->why.retry_after_ms <= 100;
+}
+
+static void a_retry_if_must_be_able_to_see_when_trying_again_may_help(void **state)
+{
+    static const kp_line fails[] = { { .status = -1 }, { 0 } };
+    struct looking l = { .asked = 0 };
+    kp_plan plan = { .ask = { .why = &l.why }, .schedule = { .times = 3, .first_ms = 100 },
+                     .retry_if = is_soon };
+    kp_key us = kp_str("us");
+    contract c;
+    kp_lease none;
+    (void)state;
+    contract_begin(&c, NULL);
+    c.script.create = fails;
+    c.options.limits.breaker_failures = 1;
+    c.options.limits.breaker_open_ms = 1000;
+    c.options.limits.retry_first_ms = KP_NONE;
+    contract_open(&c);
+    l.work.c = &c;
+    assert_int_equal(kp_get(c.pool, EU, NULL, &none), KP_ECREATE);
+    assert_int_equal(kp_use(c.pool, EU, &plan, run, &l), KP_EBREAKER);
+    assert_int_equal(l.asked, 1);
+    plan.fallback = &us;
+    plan.fallbacks = 1;
+    assert_int_equal(kp_use(c.pool, EU, &plan, run, &l), 0);
+    assert_int_equal(kp_sim_now_ms(c.sim), 0); /* at once */
+    kp_sim_pass_ms(c.sim, 900);
+    plan.fallbacks = 0;
+    assert_int_equal(kp_use(c.pool, EU, &plan, run, &l), 0);
+    assert_int_equal(l.work.runs, 2);
+    assert_int_equal(kp_sim_now_ms(c.sim), 1000);
+    contract_rest(&c);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +342,7 @@ int main(void)
         cmocka_unit_test(what_a_plan_cannot_mean_must_be_refused_with_the_fields_name),
         cmocka_unit_test(what_a_plan_can_mean_must_be_taken),
         cmocka_unit_test(a_plan_that_does_not_wait_must_try_its_fallback_keys),
+        cmocka_unit_test(a_retry_if_must_be_able_to_see_when_trying_again_may_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,11 +87,14 @@ static void without_the_word_keeper_nothing_must_be_validated_in_the_background(
 
 static void without_a_driver_for_it_there_must_be_nothing_to_do(void **state)
 {
+    const kp_limits keeper = { .validate_on = KP_CHECK_KEEPER };
     kp_options o = plan(1, NULL);
 
     (void)state;
     o.driver.validate = NULL;
+    o.limits.validate_on = 0; /* a pool that could never do it is refused */
     house_open(h, &o);
+    HOUSE_IS(h, kp_limits_set(h->pool, KP_EVERY_KEY, &keeper, NULL), 0);
     house_stock(h, "db", 1);
     house_pass(h, 10 * EVERY);
     HOUSE_IS(h, house_stats(h, "db").idle, 1);

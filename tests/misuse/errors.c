@@ -70,13 +70,13 @@ static kp_why must_fail(struct fixture *f, kp_ask ask, int code)
     memset(&lease, 0x55, sizeof lease);
     memset(&why, 0x55, sizeof why);
     ask.why = &why;
-    if (!ask.within_ms)
-        ask.within_ms = 10;
+    if (!ask.within_ms) ask.within_ms = 10;
     assert_int_equal(kp_get(f->pool, kp_str("k"), &ask, &lease), code);
     assert_memory_equal(&lease, &(kp_lease){ 0 }, sizeof lease);
     assert_int_equal(why.code, code);
     assert_true(why.text[0] != 0);
     assert_null(strchr(why.text, '\n'));
+    if (!kp_retry_helps(code, NULL)) assert_int_equal(why.retry_after_ms, KP_OFF);
     return why;
 }
 

@@ -106,6 +106,42 @@ static void a_burst_without_a_rate_and_a_rate_of_nothing_must_be_refused(void **
     open_pool(f, (kp_options){ .budget = { .create_rate = 1000000000, .create_burst = 1 } });
 }
 
+static void leave_all(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)key, (void)limits, (void)ctx;
+}
+
+/* Whoever says these counts on what is not there; limits_for may add it, and off is meant. */
+static void what_does_nothing_alone_must_be_refused(void **state)
+{
+    static const struct {
+        kp_limits limits;
+        const char *field;
+    } cases[] = {
+        { { .breaker_open_ms = 100 }, "limits.breaker_open_ms" },
+        { { .breaker_probes = 2 }, "limits.breaker_probes" },
+        { { .breaker_counts = KP_BREAK_USE }, "limits.breaker_counts" },
+        { { .breaker_window_ms = 100, .breaker_failures = 5 }, "limits.breaker_window_ms" },
+        { { .breaker_calls = 5, .breaker_failures = 5 }, "limits.breaker_calls" },
+        { { .validate_on = KP_CHECK_GET | KP_CHECK_KEEPER }, "limits.validate_on" },
+        { { .validate_on = KP_CHECK_RETURN }, "limits.validate_on" },
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kp_options options = plain();
+        kp_pool   *pool;
+
+        options.limits = cases[i].limits;
+        refused(f, options, cases[i].field);
+        if (options.limits.validate_on) options.driver.validate = destroy_nothing;
+        else if (i % 2) options.limits.breaker_failures = options.limits.breaker_rate_pct = KP_OFF;
+        else options.limits_for = leave_all;
+        assert_int_equal(kp_pool_open(&options, &pool), 0);
+        assert_int_equal(kp_pool_close(pool, KP_CLOSE_NOW, KP_NONE), 0);
+    }
+}
+
 static void lifo_with_shedding_must_be_refused(void **state)
 {
     struct fixture *f = *state;
@@ -430,6 +466,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(a_minimum_above_its_maximum_must_be_refused),
+        T(what_does_nothing_alone_must_be_refused),
         T(lifo_with_shedding_must_be_refused),
         T(to_fail_fast_and_to_wait_must_be_refused),
         T(a_burst_without_a_rate_and_a_rate_of_nothing_must_be_refused),

@@ -206,6 +206,8 @@ void setup_draw(uint64_t seed, struct setup *setup)
     setup->seed = seed;
     setup->keys = 1 + (int)draw_below(&s, 4);
     limits_draw(&s, &o->limits, 2 + (int64_t)draw_below(&s, 3));
+    if (!o->limits.breaker_failures) o->limits.breaker_failures = KP_OFF; /* as it is: said */
+    if (!o->limits.breaker_rate_pct) o->limits.breaker_rate_pct = KP_OFF;
     if (!o->limits.max_live) o->limits.max_live = 2 + (int64_t)draw_below(&s, 3);
     if (draw_below(&s, 3) == 0) o->limits.sharing = 2 + (int64_t)draw_below(&s, 2);
     if (draw_below(&s, 3) == 0) o->limits.validate_on = 1 + (int32_t)draw_below(&s, 3);

@@ -307,6 +307,7 @@ int m_begin(struct model *m, int key, uint32_t flags, int64_t within_ms, int req
         m->tally.refusals++;
         r->code = code;
         r->why.code = code;
+        if (!kp_retry_helps(code, NULL)) r->why.retry_after_ms = KP_OFF;
         if (code == KP_EFULL) strcpy(r->why.limit, "budget.max_keys");
         return code;
     }

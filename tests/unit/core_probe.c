@@ -30,7 +30,7 @@ static void open_it(struct stage *s, struct kp__subpool *sub)
 
 static enum kp__change report(struct stage *s, struct kp__slot *slot, bool ok)
 {
-    enum kp__change change = kp__reported(&s->core, slot, 0, ok, s->now, &s->todo);
+    enum kp__change change = kp__reported(&s->core, slot, 0, ok ? 0 : -1, s->now, &s->todo);
 
     stage_check(s);
     return change;

@@ -47,7 +47,7 @@ static void a_probe_that_fails_must_leave_the_rule_that_opened_it(void **state)
     assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
     s.now += 1000;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-    assert_int_equal(kp__reported(&s.core, slot, 0, false, s.now, &s.todo), KP__OPENED);
+    assert_int_equal(kp__reported(&s.core, slot, 0, -1, s.now, &s.todo), KP__OPENED);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
     STAGE_NO(&r, KP_EBREAKER, "breaker_rate_pct");
     stage_close(&s);

@@ -339,7 +339,8 @@ static void keys_that_are_badly_used_must_be_explained_with_the_pool(void **stat
     explain(&s, KP_EVERY_KEY);
     SAYS(text, "\nused: ");
     SAYS(text, "circuit open");
-    SAYS_NOT(text, "failed with");
+    SAYS(text, "; last use failed with -5");
+    SAYS_NOT(text, "create failed");
     SAYS_NOT(text, "\nwell: ");
     stage_fall(&s);
 }

@@ -75,21 +75,33 @@ static void what_is_refused_must_say_what_it_takes(void **state)
 {
     (void)state;
     assert_why("limits.max_live", "lots", KP_ECONFIG, "limits.max_live",
-               "limits.max_live: takes a count like 20 or 10k; not lots");
+               "limits.max_live: takes none, unlimited, or a count like 20 or 10k; not lots");
     assert_why("limits.idle_ttl", "2 min", KP_ECONFIG, "limits.idle_ttl_ms",
-               "limits.idle_ttl_ms: takes a time like 250ms, 30s, 5min or 1h; not 2 min");
+               "limits.idle_ttl_ms: takes none, off, or a time like 250ms, 30s, 5min or 1h; not "
+               "2 min");
     assert_why("limits.age_spread", "half", KP_ECONFIG, "limits.age_spread_pct",
-               "limits.age_spread_pct: takes a percentage from 1 to 100; not half");
+               "limits.age_spread_pct: takes none, or a percentage from 1 to 100; not half");
     assert_why("limits.group[0]", "eu", KP_ECONFIG, "limits.group[0]",
-               "limits.group[0]: takes a number of your own; not eu");
+               "limits.group[0]: takes none, or a number of your own; not eu");
     assert_why("limits.prefill", "yes", KP_ECONFIG, "limits.prefill",
                "limits.prefill: takes none, first_get; not yes");
     assert_why("limits.respects_min", "idle,none", KP_ECONFIG, "limits.respects_min",
                "limits.respects_min: takes idle, excess, age, none; not idle,none");
     assert_why("limits.max_creating", "none", KP_ECONFIG, "limits.max_creating",
-               "limits.max_creating: must be at least 1");
+               "limits.max_creating: takes unlimited, or a count like 20 or 10k; not none");
+    assert_why("limits.max_uses", "0", KP_ECONFIG, "limits.max_uses",
+               "limits.max_uses: takes unlimited, or a count like 20 or 10k; not 0");
+    assert_why("limits.sharing", "unlimited", KP_ECONFIG, "limits.sharing",
+               "limits.sharing: takes a count like 20 or 10k, at most 65536; not unlimited");
+    assert_why("limits.shed_interval", "off", KP_ECONFIG, "limits.shed_interval_ms",
+               "limits.shed_interval_ms: takes a time like 250ms, 30s, 5min or 1h; not off");
+    assert_why("threads", "2000000", KP_ECONFIG, "threads",
+               "threads: takes none, or a count like 20 or 10k, at most 1024; not 2000000");
+    assert_why("budget.create_rate", "2000000000", KP_ECONFIG, "budget.create_rate",
+               "budget.create_rate: takes unlimited, or a count like 20 or 10k, at most "
+               "1000000000; not 2000000000");
     assert_why("deadline", NULL, KP_ECONFIG, "deadline_ms",
-               "deadline_ms: takes a time like 250ms, 30s, 5min or 1h; not NULL");
+               "deadline_ms: takes none, off, or a time like 250ms, 30s, 5min or 1h; not NULL");
     assert_why("preset", "hikari", KP_ECONFIG, "preset",
                "preset: takes effect-fixed N, effect-range MIN MAX TTL, zio-fixed N, zio-range MIN "
                "MAX TTL, effectful N, keypool, commons, pgbouncer N, hikari N, apr MIN SMAX HMAX "
@@ -97,7 +109,7 @@ static void what_is_refused_must_say_what_it_takes(void **state)
     assert_why("limits.max_lives", "3", KP_ENOTFOUND, "", "there is no option limits.max_lives");
     assert_why(NULL, "3", KP_ENOTFOUND, "", "there is no option NULL");
     assert_why("limits.max_live", "20\n", KP_ECONFIG, "limits.max_live",
-               "limits.max_live: takes a count like 20 or 10k; not 20\\x0a");
+               "limits.max_live: takes none, unlimited, or a count like 20 or 10k; not 20\\x0a");
     assert_why("\t\033[2J", "3", KP_ENOTFOUND, "", "there is no option \\x09\\x1b[2J");
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Text and kp_pool_open agree: no option accepts a word or a zero in text that kp_pool_open refuses
- * for that option alone.
+ * Text and kp_pool_open agree: no option accepts a word, a zero or a count in text that
+ * kp_pool_open refuses for that option alone.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -27,6 +28,7 @@ static kp_options plain(kp_why *why)
 {
     return (kp_options){ .driver = { .create = make, .destroy = end, .validate = end,
                                      .revoke = end },
+                         .limits = { .breaker_failures = 5, .breaker_rate_pct = KP_OFF },
                          .budget = { .create_rate = 10 }, .why = why };
 }
 
@@ -87,11 +89,40 @@ static void a_zero_that_cannot_be_meant_must_be_refused_at_both_doors(void **sta
     }
 }
 
+static void a_count_that_is_too_large_must_be_refused_at_both_doors(void **state)
+{
+    static const struct {
+        const char *name, *most, *more;
+    } counts[] = {
+        { "threads", "1024", "1025" },
+        { "limits.sharing", "65536", "65537" },
+        { "limits.weight", "65536", "65537" },
+        { "limits.max_uses", "2147483646", "2147483647" },
+        { "budget.create_rate", "1000M", "1000000001" },
+    };
+    kp_pool *pool;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        kp_why why = { .code = 0 };
+        kp_options options = plain(&why);
+        int64_t more = strtoll(counts[i].more, NULL, 10);
+        size_t k = 0;
+        while (strcmp(counts[i].name, fields[k].name) != 0) k++;
+        assert_int_equal(kp_options_set(&options, counts[i].name, counts[i].most), 0);
+        assert_int_equal(kp_options_set(&options, counts[i].name, counts[i].more), KP_ECONFIG);
+        memcpy((char *)&options + fields[k].offset, &more, fields[k].size);
+        assert_int_equal(kp_pool_open(&options, &pool), KP_ECONFIG);
+        assert_string_equal(why.field, counts[i].name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_text_takes_must_be_able_to_be_meant),
         cmocka_unit_test(a_zero_that_cannot_be_meant_must_be_refused_at_both_doors),
+        cmocka_unit_test(a_count_that_is_too_large_must_be_refused_at_both_doors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

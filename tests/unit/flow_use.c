@@ -76,6 +76,7 @@ static void a_circuit_that_uses_move_must_be_told_like_one_that_creates_move(voi
     assert_int_equal(code, KP_EBREAKER);
     assert_int_equal(why.code, KP_EBREAKER);
     assert_int_equal(why.vendor_code, -5);
+    assert_non_null(strstr(why.text, "after repeated failures; last use failed with -5"));
     s.now += 20000000;
     lease = stage_get(&s, "a");
     kp_lease_report(&lease, 7);

@@ -122,6 +122,52 @@ static void a_warm_up_that_is_too_late_must_tell_its_key_and_the_limit(void **st
     }
 }
 
+static void limits_of_b(kp_key key, kp_limits *limits, void *ctx)
+{
+    if (*(const char *)key.data == 'b') limits->min_live = *(const int64_t *)ctx;
+}
+
+/* Which of many it was, for every code. */
+static void whatever_keeps_a_key_cold_must_be_told_with_its_name(void **state)
+{
+    static const struct {
+        int status, code; /* of the create of b; of the warm-up */
+        const char *text;
+        int64_t min_live, max_keys;
+    } cases[] = {
+        { -5, KP_ECREATE, "b: driver.create ", 1, 0 },
+        { KP_EREFUSED, KP_EREFUSED, "b: the driver could not", 1, 0 },
+        { -5, KP_EBREAKER, "b: the circuit of this key is open", 1, 0 },
+        { 0, KP_ECONFIG, "b: limits.min_live: is above limits.max_live", 11, 0 },
+        { 0, KP_EFULL, "b: a limit on waiting requests", 1, 1 },
+    };
+    kp_key keys[] = { kp_str("a"), kp_str("b") };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct stage s;
+        int64_t min_live = cases[i].min_live;
+        kp_lease lease;
+        kp_why why;
+        stage_set(&s);
+        s.options.limits_for = limits_of_b;
+        s.options.ctx = &min_live;
+        s.options.limits.breaker_failures = 1;
+        s.options.limits.retry_first_ms = KP_NONE;
+        s.options.budget.max_keys = cases[i].max_keys;
+        stage_open(&s);
+        assert_int_equal(kp_warm(s.pool, keys, 1, KP_ASK(.within_ms = 100, .why = &why)), 1);
+        s.create = cases[i].status;
+        if (cases[i].code == KP_EBREAKER)
+            assert_int_equal(kp_get(s.pool, keys[1], NULL, &lease), KP_ECREATE);
+        assert_int_equal(kp_warm(s.pool, keys, 2, KP_ASK(.within_ms = 100, .why = &why)), 1);
+        assert_int_equal(why.code, cases[i].code);
+        assert_memory_equal(why.text, cases[i].text, strlen(cases[i].text));
+        assert_null(strstr(why.text, "b: b: "));
+        stage_fall(&s);
+    }
+}
+
 /* L11 is about what may still be in the way. */
 static void a_failure_that_is_over_must_not_be_named(void **state)
 {
@@ -335,6 +381,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_that_is_down_must_not_leave_the_others_cold),
         cmocka_unit_test(a_warm_up_that_is_too_late_must_tell_its_key_and_the_limit),
+        cmocka_unit_test(whatever_keeps_a_key_cold_must_be_told_with_its_name),
         cmocka_unit_test(a_failure_that_is_over_must_not_be_named),
         cmocka_unit_test(a_key_that_fails_must_not_be_tried_again),
         cmocka_unit_test(keys_must_be_warmed_together_where_the_driver_answers_later),
