@@ -424,3 +424,21 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
     kp__leave(pool, &todo);
     return code;
 }
+
+int kp_limits_read(kp_pool *door, kp_key key, kp_limits *out)
+{
+    static const char none[] = "kp_limits_read: pool is NULL";
+    struct kp__todo todo;
+    int code;
+
+    if (out) memset(out, 0, sizeof *out);
+    struct kp__pool *pool = kp__enter_with(door, key, true, none, NULL, &todo, &code);
+    if (!pool) return code;
+    const struct kp__subpool *sub = kp__known(pool, key);
+    const struct kp__rules *rules = sub ? sub->rules : kp__every_key(key) ? pool->core.rules : NULL;
+    if (!out) code = kp__misuse_within(pool, &todo, NULL, "kp_limits_read: out is NULL");
+    else if (!rules) code = KP_ENOTFOUND;
+    else *out = kp__limits_read(&rules->said);
+    kp__leave(pool, &todo);
+    return code;
+}
