@@ -362,22 +362,26 @@ static int refused_beside(struct kp__pool *pool, const kp_limits *limits,
     return code;
 }
 
+/* How many each of all keys may keep: as many as the budget has for each, or as they keep now. */
+static int64_t each_may_keep(const struct kp__core *core, int64_t cap, int64_t kept)
+{
+    return core->key_count ? (cap > kept ? cap : kept) / core->key_count : KP__UNBOUND;
+}
+
 /* Would these limits be refused for some key, together with its own numbers, or could not all keys
  * keep so many? Then nothing is changed anywhere. */
 static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
                           struct kp__todo *todo)
 {
     const struct kp__core *core = &pool->core;
-    int64_t keys = core->key_count;
-    int64_t each = keys ? core->live.cap / keys : KP__UNBOUND;
-    int64_t lent = keys ? kp__lent_bound(core->lent.cap) / keys : KP__UNBOUND;
+    int64_t lent = kp__lent_bound(core->lent.cap);
     int code;
 
-    if (limits->min_live > each)
+    if (limits->min_live > each_may_keep(core, core->live.cap, core->minima))
         return kp__refused(why, "limits.min_live", "of all keys together is above budget.max_live");
-    if (limits->floor > each)
+    if (limits->floor > each_may_keep(core, core->live.cap, core->floors))
         return kp__refused(why, "limits.floor", "of all keys together is above budget.max_live");
-    if (limits->floor > lent)
+    if (limits->floor > each_may_keep(core, lent, core->floors))
         return kp__refused(why, "limits.floor", "of all keys together is above budget.max_lent");
     code = refused_beside(pool, limits, core->rules, why, todo);
     for (struct kp__subpool *sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {

@@ -261,16 +261,22 @@ static int set_one(struct model *m, int key, const kp_limits *limits, bool every
     return refused ? KP_ECONFIG : 0;
 }
 
+static int64_t each_may_keep(int64_t cap, int64_t kept, int64_t keys)
+{
+    return keys ? (cap > kept ? cap : kept) / keys : NO_LIMIT;
+}
+
 static int set_all(struct model *m, const kp_limits *limits)
 {
     struct model_rules rules = m->rules;
-    int64_t keys = 0, each;
+    int64_t keys = 0, floors = m_all_keys(m, true);
     int code = 0;
 
     for (int k = 0; k < MODEL_KEYS; k++) keys += m->key[k].in_use;
-    each = keys ? m->budget_live / keys : NO_LIMIT;
-    if (limits->min_live > each || limits->floor > each) return KP_ECONFIG;
-    if (keys && limits->floor > m_lent_bound(m) / keys) return KP_ECONFIG;
+    if (limits->min_live > each_may_keep(m->budget_live, m_all_keys(m, false), keys) ||
+        limits->floor > each_may_keep(m->budget_live, floors, keys) ||
+        limits->floor > each_may_keep(m_lent_bound(m), floors, keys))
+        return KP_ECONFIG;
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         if (code == 0) code = set_one(m, k, limits, true, true);
     rules_anew(limits, &rules);

@@ -53,6 +53,11 @@ static int end(kp_job *job, void *resource)
     return (void)job, (void)resource, 0;
 }
 
+static void hear_nothing(const kp_event *event, void *ctx)
+{
+    (void)event, (void)ctx;
+}
+
 /* A pool with one key, K. */
 static kp_pool *open_with(kp_options options)
 {
@@ -300,6 +305,32 @@ static void a_burst_that_follows_must_follow_on_when_it_is_set_as_it_was_read(vo
     close_all(pool);
 }
 
+/* ---- more keys than the budget has room for -------------------------------------------------- */
+
+/* They were let in, which was reported; to set what holds is no more than before. */
+static void what_all_keys_keep_already_must_be_set_as_it_was_read(void **state)
+{
+    const kp_limits keep[] = { { .min_live = 2, .prefill = KP_PREFILL_NONE }, { .floor = 2 } };
+    const kp_budget least[] = { { .max_live = 4 }, { .max_lent = 4 } };
+    kp_key pinned;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        kp_limits raised = { .min_live = i == 0 ? 3 : 0, .floor = i == 0 ? 0 : 3 };
+        kp_options options = { .limits = keep[i > 0], .budget = least[i > 1] };
+        kp_why why;
+        options.on_event = hear_nothing;
+        kp_pool *pool = open_with(options);
+        assert_int_equal(kp_pin(pool, kp_str("l"), &pinned), 0);
+        assert_int_equal(kp_pin(pool, kp_str("m"), &pinned), 0); /* one too many */
+        set_limits(pool, KP_EVERY_KEY, limits_of(pool, KP_EVERY_KEY));
+        set_budget(pool, budget_of(pool));
+        assert_int_equal(kp_limits_set(pool, KP_EVERY_KEY, &raised, &why), KP_ECONFIG);
+        assert_string_equal(why.field, i == 0 ? "limits.min_live" : "limits.floor");
+        close_all(pool);
+    }
+}
+
 /* ---- keys that are not there ----------------------------------------------------------------- */
 
 static struct {
@@ -366,6 +397,7 @@ int main(void)
         cmocka_unit_test(a_limit_that_follows_must_follow_on_when_it_is_set_as_it_was_read),
         cmocka_unit_test(a_limit_that_was_said_must_not_begin_to_follow),
         cmocka_unit_test(a_burst_that_follows_must_follow_on_when_it_is_set_as_it_was_read),
+        cmocka_unit_test(what_all_keys_keep_already_must_be_set_as_it_was_read),
         cmocka_unit_test(a_key_must_read_as_limits_for_left_it_and_others_not_at_all),
         cmocka_unit_test(a_key_that_is_none_must_be_told),
     };
