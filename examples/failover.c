@@ -24,19 +24,21 @@ static int destroy(kp_job *job, void *connection)
     return 0;
 }
 
-/* Nobody gets one until it is resumed; requests wait meanwhile, up to their deadlines. */
-static int hold_back(kp_pool *pool, kp_key key)
+/* How many may be lent, of a key or of all; 0: there is no such key. */
+static int64_t lends(kp_pool *pool, kp_key key)
 {
-    const kp_limits of_key = { .max_lent = KP_NONE };
-    const kp_budget of_all = { .max_lent = KP_NONE };
+    kp_limits of_key;
+    kp_budget of_all;
 
-    return key.data ? kp_limits_set(pool, key, &of_key, NULL) : kp_budget_set(pool, &of_all, NULL);
+    if (key.data) return kp_limits_read(pool, key, &of_key) == 0 ? of_key.max_lent : 0;
+    return kp_budget_read(pool, &of_all) == 0 ? of_all.max_lent : 0;
 }
 
-static int go_on(kp_pool *pool, kp_key key)
+/* With KP_NONE nobody gets one; requests wait meanwhile, up to their deadlines. */
+static int lend(kp_pool *pool, kp_key key, int64_t most)
 {
-    const kp_limits of_key = { .max_lent = KP_UNLIMITED };
-    const kp_budget of_all = { .max_lent = KP_UNLIMITED };
+    const kp_limits of_key = { .max_lent = most };
+    const kp_budget of_all = { .max_lent = most };
 
     return key.data ? kp_limits_set(pool, key, &of_key, NULL) : kp_budget_set(pool, &of_all, NULL);
 }
@@ -44,11 +46,13 @@ static int go_on(kp_pool *pool, kp_key key)
 /* 0: everything of before is gone. */
 static int64_t fail_over(kp_pool *pool, kp_key key, const char *to)
 {
-    if (hold_back(pool, key) != 0) return -1;
+    const int64_t before = lends(pool, key);
+
+    if (before == 0 || lend(pool, key, KP_NONE) != 0) return -1;
     server = to;
     (void)kp_rotate(pool, key, KP_NONE); /* what is just being connected to the old one, too */
     int64_t out = kp_drain(pool, key, KP_SECONDS(5)); /* 0: what was lent has come back */
-    return go_on(pool, key) != 0 ? -1 : out;
+    return lend(pool, key, before) != 0 ? -1 : out;
 }
 
 static int is_of(kp_pool *pool, const char *tenant, const char *wanted)

@@ -215,9 +215,11 @@ KP_API int64_t kp_invalidate_key(kp_pool *pool, kp_key key);
 KP_API int kp_retry_now(kp_pool *pool, kp_key key);
 
 /* Change limits of a key, or of all keys and those to come (KP_EVERY_KEY); fields that are zero do
- * not change. Waiting requests are decided anew at once, and what KP_EREFUSED stopped may be tried
- * again. Idle resources that are now too many are destroyed, lent ones when they come back; nothing
- * is taken from borrowers. limits_for is asked about keys to come, not about those that exist.
+ * not change. What follows from another number (max_waiting, excess_over and surplus do, until they
+ * are said) goes on following where it is said to be just what follows. Waiting requests are
+ * decided anew at once, and what KP_EREFUSED stopped may be tried again. Idle resources that are
+ * now too many are destroyed, lent ones when they come back; nothing is taken from borrowers.
+ * limits_for is asked about keys to come, not about those that exist.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies limits.
  * Errors: KP_ECONFIG (why->field), KP_ENOTFOUND (no such key, or it is being made right now),
  * KP_ENOMEM, KP_ECLOSED, KP_EFORKED, KP_EMISUSE; then nothing has changed (KP_ENOMEM with
@@ -226,29 +228,46 @@ KP_API int kp_retry_now(kp_pool *pool, kp_key key);
 KP_API int kp_limits_set(kp_pool *pool, kp_key key, const kp_limits *limits,
                          kp_why *why) KP_NODISCARD;
 
+/* Read the limits that are in force: of a key, or (KP_EVERY_KEY) those of keys to come, before
+ * limits_for. Each number is as it would be written: times in ms, exactly as they were said;
+ * KP_UNLIMITED, KP_OFF, and KP_NONE for zero; what was not said as what it is. Given to
+ * kp_limits_set at once, for the same key, that changes no limit; given later, all of it or some,
+ * it sets the key back. For KP_EVERY_KEY it gives all keys the same, even one with its own.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing, *out is a copy.
+ * Errors: KP_ENOTFOUND (no such key, or it is being made right now; asking makes none), KP_ECLOSED,
+ * KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */
+KP_API int kp_limits_read(kp_pool *pool, kp_key key, kp_limits *out) KP_NODISCARD;
+
 /* Wait for the leases of a key, or of each (KP_EVERY_KEY): until all that began before this call
  * have ended, and nothing of the key is being destroyed. Then kp_invalidate_key, or smaller limits,
  * have taken effect everywhere. Revoked leases are not waited for. New gets are served meanwhile;
- * to hold them back, set limits.max_lent to KP_NONE before the call and to its old value after it
- * (docs/OPTIONS.md). Returns how many are still out at the deadline (within_ms; 0: 30 s; KP_NONE:
- * now); 0 means none, or no such key.
+ * to hold them back, set limits.max_lent to KP_NONE before the call and to its old value
+ * (kp_limits_read) after it (docs/OPTIONS.md). Returns how many are still out at the deadline
+ * (within_ms; 0: 30 s; KP_NONE: now); 0 means none, or no such key.
  * Threads: any thread; on the thread of an event loop it does not wait. Blocks: until the
  * deadline. Calls: nothing. Owns: nothing. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE.
  * Order: none. Since: 0.1 */
 KP_API int64_t kp_drain(kp_pool *pool, kp_key key, int64_t within_ms) KP_NODISCARD;
 
-/* Change the budget while it is in use; fields that are zero do not change. Requests are decided
- * anew at once, by the shares of the new budget. Idle resources that are now too many are destroyed
- * (least recently used first; what a key has to keep, last), lent ones when they come back. Nothing
- * is taken from borrowers; existing keys and requests stay. max_lent = KP_NONE pauses the whole
- * pool: nobody gets anything until it is raised. The change takes effect whole or not at all; each
- * key is looked at once.
+/* Change the budget while it is in use; fields that are zero do not change, and create_burst
+ * follows create_rate as in kp_limits_set. Requests are decided anew at once, by the shares of the
+ * new budget. Idle resources that are now too many are destroyed (least recently used first; what a
+ * key has to keep, last), lent ones when they come back. Nothing is taken from borrowers; existing
+ * keys and requests stay. max_lent = KP_NONE pauses the whole pool: nobody gets anything until it
+ * is raised. The change takes effect whole or not at all; each key is looked at once.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies budget.
  * Errors: KP_ECONFIG (why->field): a value that kp_pool_open would refuse; less than what existing
  * keys have to keep (limits.min_live, floor); or a group_max_live that had no limit at open, since
  * groups are counted from the start. KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Then nothing has changed.
  * Order: none. Since: 0.1 */
 KP_API int kp_budget_set(kp_pool *pool, const kp_budget *budget, kp_why *why) KP_NODISCARD;
+
+/* Read the budget that is in force. Each number is as it would be written, as in kp_limits_read,
+ * so that kp_budget_set of it changes nothing, or sets back what has changed since. create_burst is
+ * 0 where there is no create_rate: it cannot be said then.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing, *out is a copy.
+ * Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */
+KP_API int kp_budget_read(kp_pool *pool, kp_budget *out) KP_NODISCARD;
 
 /* Destroy idle resources of a key, or of each (KP_EVERY_KEY), until `keep` idle ones are left: a
  * count, or KP_NONE; 0: as many as its limits keep (min_live, min_idle). Least recently used first.

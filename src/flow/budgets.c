@@ -111,7 +111,8 @@ static int check_kept(const struct kp__pool *pool, const struct kp__allowance *m
 enum { NUMBERS = sizeof(kp_budget) / sizeof(int64_t) };
 _Static_assert(sizeof(kp_budget) == NUMBERS * sizeof(int64_t), "they are all of one type");
 
-/* What is said now replaces what was said before. A rate that is lifted takes its burst with it. */
+/* What is said now replaces what was said before. A rate that is lifted takes its burst with it; a
+ * burst that is as the rate, unless it was ever another, goes on following it. */
 static kp_budget merged(const kp_budget *said, const kp_budget *before)
 {
     int64_t now[NUMBERS], all[NUMBERS];
@@ -123,6 +124,8 @@ static kp_budget merged(const kp_budget *said, const kp_budget *before)
         if (now[i] != 0) all[i] = now[i];
     memcpy(&out, all, sizeof out);
     if (said->create_rate == KP_UNLIMITED && said->create_burst == 0) out.create_burst = 0;
+    if (before->create_burst == 0 && out.create_burst > 0 && out.create_burst == out.create_rate)
+        out.create_burst = 0;
     return out;
 }
 
@@ -169,6 +172,31 @@ int kp_budget_set(kp_pool *door, const kp_budget *budget, kp_why *why)
     if (!budget) code = kp__misuse_within(pool, &todo, why, "kp_budget_set: budget is NULL");
     else if (pool->core.phase != KP__OPEN) kp__say(why, code = KP_ECLOSED, NULL);
     else code = change(pool, budget, why, &todo);
+    kp__leave(pool, &todo);
+    return code;
+}
+
+/* As the user would say it. */
+static kp_budget in_force(const kp_budget *said)
+{
+    kp_budget out = *said;
+
+    kp__fields_fill(kp__budget_fields, &out);
+    if (out.create_burst == 0 && out.create_rate != KP_UNLIMITED)
+        out.create_burst = out.create_rate;
+    return out;
+}
+
+int kp_budget_read(kp_pool *door, kp_budget *out)
+{
+    struct kp__todo todo;
+    int code;
+
+    if (out) memset(out, 0, sizeof *out);
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
+    if (!pool) return kp__no_pool(code, NULL, "kp_budget_read: pool is NULL");
+    if (!out) code = kp__misuse_within(pool, &todo, NULL, "kp_budget_read: out is NULL");
+    else *out = in_force(kp__said_budget(pool));
     kp__leave(pool, &todo);
     return code;
 }

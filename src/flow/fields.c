@@ -131,21 +131,21 @@ const struct kp__field kp__limit_fields[] = {
 #define OF     kp_budget
 #define PREFIX "budget."
 
-/* These stay 0 if they are not said: then nothing is bounded, and idle resources of other keys make
- * room (budgets.c). */
+/* These are filled in where a budget is read (kp_budget_read); what the user said is kept as it is,
+ * with 0 for "not said" (budgets.c). create_burst follows from create_rate. */
 const struct kp__field kp__budget_fields[] = {
-    COUNT(max_live, NONE | UNLIMITED, 0),
-    COUNT(max_lent, NONE | UNLIMITED, 0),
-    COUNT(max_idle, NONE | UNLIMITED, 0),
-    COUNT(max_creating, UNLIMITED, 0),
-    COUNT(max_waiting, NONE | UNLIMITED, 0),
-    COUNT(max_keys, NONE | UNLIMITED, 0),
-    UP_TO(create_rate, 1000000000, UNLIMITED, 0), /* one per nanosecond */
+    COUNT(max_live, NONE | UNLIMITED, KP_UNLIMITED),
+    COUNT(max_lent, NONE | UNLIMITED, KP_UNLIMITED),
+    COUNT(max_idle, NONE | UNLIMITED, KP_UNLIMITED),
+    COUNT(max_creating, UNLIMITED, KP_UNLIMITED),
+    COUNT(max_waiting, NONE | UNLIMITED, KP_UNLIMITED),
+    COUNT(max_keys, NONE | UNLIMITED, KP_UNLIMITED),
+    UP_TO(create_rate, 1000000000, UNLIMITED, KP_UNLIMITED), /* one per nanosecond */
     COUNT(create_burst, 0, 0),
-    COUNT(group_max_live[0], NONE | UNLIMITED, 0),
-    COUNT(group_max_live[1], NONE | UNLIMITED, 0),
-    CHOICE(evict_other_keys, switches, 0),
-    CHOICE(across, acrosses, 0),
+    COUNT(group_max_live[0], NONE | UNLIMITED, KP_UNLIMITED),
+    COUNT(group_max_live[1], NONE | UNLIMITED, KP_UNLIMITED),
+    CHOICE(evict_other_keys, switches, 1),
+    CHOICE(across, acrosses, KP_ACROSS_SHARE),
     END
 };
 

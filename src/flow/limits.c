@@ -12,6 +12,20 @@
 
 /* ---- what was said, and what follows --------------------------------------------------------- */
 
+/* What follows in `base`, and is said to be just what follows now, goes on following: so limits
+ * that were read can be set again. */
+static void go_on_following(kp_limits *said, const kp_limits *base)
+{
+    kp_limits follows = *said;
+
+    for (const struct kp__field *f = kp__limit_fields; f->name; f++)
+        if (kp__field_get(base, f) == KP__FOLLOWS) kp__field_put(&follows, f, KP__FOLLOWS);
+    const kp_limits given = kp__limits_given(&follows);
+    for (const struct kp__field *f = kp__limit_fields; f->name; f++)
+        if (kp__field_get(said, f) == kp__field_get(&given, f))
+            kp__field_put(said, f, kp__field_get(&follows, f));
+}
+
 kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base)
 {
     kp_limits out = *said; /* reserved words too: kp__rules_make looks at them */
@@ -21,6 +35,7 @@ kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base)
         if (value == 0) value = base ? kp__field_get(base, f) : f->unsaid;
         kp__field_put(&out, f, value == KP_NONE ? 0 : value);
     }
+    if (base) go_on_following(&out, base);
     return out;
 }
 
@@ -33,6 +48,15 @@ kp_limits kp__limits_given(const kp_limits *base)
         out.max_waiting = few ? 4 * out.max_live + 64 : KP_UNLIMITED;
     if (out.excess_over == KP__FOLLOWS) out.excess_over = out.min_live;
     if (out.surplus == KP__FOLLOWS) out.surplus = out.renew_ahead_ms != KP_OFF;
+    return out;
+}
+
+kp_limits kp__limits_read(const kp_limits *base)
+{
+    kp_limits out = kp__limits_given(base);
+
+    for (const struct kp__field *f = kp__limit_fields; f->name; f++)
+        if (kp__field_get(&out, f) == 0) kp__field_put(&out, f, KP_NONE);
     return out;
 }
 

@@ -362,22 +362,26 @@ static int refused_beside(struct kp__pool *pool, const kp_limits *limits,
     return code;
 }
 
+/* How many each of all keys may keep: as many as the budget has for each, or as they keep now. */
+static int64_t each_may_keep(const struct kp__core *core, int64_t cap, int64_t kept)
+{
+    return core->key_count ? (cap > kept ? cap : kept) / core->key_count : KP__UNBOUND;
+}
+
 /* Would these limits be refused for some key, together with its own numbers, or could not all keys
  * keep so many? Then nothing is changed anywhere. */
 static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
                           struct kp__todo *todo)
 {
     const struct kp__core *core = &pool->core;
-    int64_t keys = core->key_count;
-    int64_t each = keys ? core->live.cap / keys : KP__UNBOUND;
-    int64_t lent = keys ? kp__lent_bound(core->lent.cap) / keys : KP__UNBOUND;
+    int64_t lent = kp__lent_bound(core->lent.cap);
     int code;
 
-    if (limits->min_live > each)
+    if (limits->min_live > each_may_keep(core, core->live.cap, core->minima))
         return kp__refused(why, "limits.min_live", "of all keys together is above budget.max_live");
-    if (limits->floor > each)
+    if (limits->floor > each_may_keep(core, core->live.cap, core->floors))
         return kp__refused(why, "limits.floor", "of all keys together is above budget.max_live");
-    if (limits->floor > lent)
+    if (limits->floor > each_may_keep(core, lent, core->floors))
         return kp__refused(why, "limits.floor", "of all keys together is above budget.max_lent");
     code = refused_beside(pool, limits, core->rules, why, todo);
     for (struct kp__subpool *sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
@@ -421,6 +425,24 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
             if (sub->rules) trim(pool, sub, &todo);
     }
     if (code != 0 && why && why->code == 0) kp__say(why, code, NULL);
+    kp__leave(pool, &todo);
+    return code;
+}
+
+int kp_limits_read(kp_pool *door, kp_key key, kp_limits *out)
+{
+    static const char none[] = "kp_limits_read: pool is NULL";
+    struct kp__todo todo;
+    int code;
+
+    if (out) memset(out, 0, sizeof *out);
+    struct kp__pool *pool = kp__enter_with(door, key, true, none, NULL, &todo, &code);
+    if (!pool) return code;
+    const struct kp__subpool *sub = kp__known(pool, key);
+    const struct kp__rules *rules = sub ? sub->rules : kp__every_key(key) ? pool->core.rules : NULL;
+    if (!out) code = kp__misuse_within(pool, &todo, NULL, "kp_limits_read: out is NULL");
+    else if (!rules) code = KP_ENOTFOUND;
+    else *out = kp__limits_read(&rules->said);
     kp__leave(pool, &todo);
     return code;
 }

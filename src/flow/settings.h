@@ -23,7 +23,7 @@ int kp__plan_check(const kp_plan *plan);
 
 /* Limits in which every number is said (R2): zero is zero. What was not said comes from `base`, or
  * is the default (NULL). Some of that follows from other numbers (max_waiting, excess_over), and is
- * worked out last, by kp__limits_given. */
+ * worked out last, by kp__limits_given; it goes on following if it is said to be what follows. */
 kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base);
 
 /* kp__limits_given: the same, with what follows worked out; limits_for is handed that.
@@ -31,6 +31,10 @@ kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base);
  * again, so that it may follow from one that it did touch. */
 kp_limits kp__limits_given(const kp_limits *base);
 kp_limits kp__limits_taken(const kp_limits *left, const kp_limits *given, const kp_limits *base);
+
+/* The same as kp__limits_given, as the user would say it: zero is KP_NONE. Merged with `base` again
+ * it is `base`. */
+kp_limits kp__limits_read(const kp_limits *base);
 
 /* The rules that are made of limits, by which decisions are taken. 0, or why not. */
 int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struct kp__rules **out,

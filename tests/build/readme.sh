@@ -61,7 +61,7 @@ for page in README.md docs/PATH.md docs/INVARIANTS.md docs/ERRORS.md; do
             case $name in
                 *_must_*|validate_on|retry_after_ms|vendor_code|field|text) continue ;;
                 limits_for|max_live|max_waiting|breaker_failures|refuse_late|sharing) continue ;;
-                kp_pool_open|kp_limits_set|kp_stats_read|kp_options_set) continue ;;
+                kp_pool_open|kp_limits_set|kp_limits_read|kp_stats_read|kp_options_set) continue ;;
                 kp_add|kp_try_get|kp_pool_close|kp_retry_now) continue ;;
             esac
             # shellcheck disable=SC2086

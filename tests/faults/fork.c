@@ -147,6 +147,8 @@ static void h25_refused(void *arg)
     MUST(kp_keep(h25.pool) == -1);
     MUST(kp_invalidate_key(h25.pool, KP_EVERY_KEY) == 0);
     MUST(kp_retry_now(h25.pool, KP_EVERY_KEY) == KP_EFORKED);
+    MUST(kp_limits_read(h25.pool, key, &(kp_limits){ 0 }) == KP_EFORKED);
+    MUST(kp_budget_read(h25.pool, &(kp_budget){ 0 }) == KP_EFORKED);
     MUST(kp_rotate(h25.pool, KP_EVERY_KEY, 0) == KP_EFORKED);
     MUST(!kp_is_pool(h25.pool));
     kp_on_misuse(hear, NULL);
@@ -268,9 +270,13 @@ static void look_at_options(void *arg)
 {
     kp_pool *pool = arg;
     kp_lease lease[4];
+    kp_limits limits;
+    kp_budget budget;
     kp_stats s;
     char text[400];
 
+    MUST(kp_limits_read(pool, KP_EVERY_KEY, &limits) == 0 && limits.max_live == 3);
+    MUST(kp_budget_read(pool, &budget) == 0 && budget.max_live == 4);
     for (int i = 0; i < 3; i++) MUST(kp_get(pool, kp_str("k"), NULL, &lease[i]) == 0);
     MUST(!strcmp(limits_seen, "k 3 context"));
     MUST(kp_get(pool, kp_str("k"), KP_IN_MS(1), &lease[3]) == KP_ETIMEDOUT);

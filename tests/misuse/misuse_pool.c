@@ -129,6 +129,8 @@ static void every_call_on_a_closed_pool_must_say_closed(void **state)
     kp_pool        *pool;
     kp_lease        lease;
     kp_key          key = kp_str("k"), pinned;
+    kp_limits       limits = { .max_live = 1 };
+    kp_budget       budget = { .max_live = 1 };
     kp_stats        s;
     char            text[200];
     int             thing;
@@ -148,6 +150,10 @@ static void every_call_on_a_closed_pool_must_say_closed(void **state)
     assert_int_equal(kp_lease_of(pool, &thing, &lease), KP_ECLOSED);
     assert_int_equal(kp_limits_set(pool, key, &(kp_limits){ .max_live = 1 }, NULL), KP_ECLOSED);
     assert_int_equal(kp_budget_set(pool, &(kp_budget){ .max_live = 1 }, NULL), KP_ECLOSED);
+    assert_int_equal(kp_limits_read(pool, key, &limits), KP_ECLOSED);
+    assert_memory_equal(&limits, &(kp_limits){ 0 }, sizeof limits);
+    assert_int_equal(kp_budget_read(pool, &budget), KP_ECLOSED);
+    assert_memory_equal(&budget, &(kp_budget){ 0 }, sizeof budget);
     assert_int_equal(kp_evict(pool, key, KP_NONE), KP_ECLOSED);
     assert_int_equal(kp_drop(pool, key, KP_NONE), KP_ECLOSED);
     assert_int_equal(kp_stats_read(pool, KP_EVERY_KEY, &s), KP_ECLOSED);

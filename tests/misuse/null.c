@@ -124,6 +124,8 @@ static int no_key(kp_key k, const kp_stats *stats, void *arg)
 static void a_call_without_its_pool_must_be_told(void **state)
 {
     kp_lease lease = { .resource = &lease };
+    kp_limits limits;
+    kp_budget budget;
     kp_stats stats;
     kp_key pinned;
     int thing;
@@ -144,6 +146,8 @@ static void a_call_without_its_pool_must_be_told(void **state)
     MISUSE(kp_retry_now, NULL, key);
     MISUSE(kp_limits_set, NULL, key, &(kp_limits){ 0 }, NULL);
     MISUSE(kp_budget_set, NULL, &(kp_budget){ 0 }, NULL);
+    MISUSE(kp_limits_read, NULL, key, &limits);
+    MISUSE(kp_budget_read, NULL, &budget);
     MISUSE(kp_drain, NULL, key, 0);
     MISUSE(kp_drop, NULL, key, 0);
     MISUSE(kp_evict, NULL, key, 0);
@@ -195,6 +199,8 @@ static void a_call_that_needs_more_must_be_told(void **state)
     memset(&why, 0, sizeof why);
     MISUSE(kp_budget_set, pool, NULL, &why);
     assert_int_equal(why.code, KP_EMISUSE);
+    MISUSE(kp_limits_read, pool, KP_EVERY_KEY, NULL);
+    MISUSE(kp_budget_read, pool, NULL);
     MISUSE(kp_stats_read, pool, KP_EVERY_KEY, NULL);
     MISUSE(kp_stats_read_sized, pool, KP_EVERY_KEY, NULL, 0);
     MISUSE(kp_each_key, pool, NULL, NULL);

@@ -39,6 +39,7 @@ static kp_budget merged(const kp_budget *said, const kp_budget *before)
     SAY(group_max_live[0]) SAY(group_max_live[1])
 #undef SAY
     if (said->create_rate == KP_UNLIMITED && !said->create_burst) b.create_burst = 0;
+    if (!before->create_burst && b.create_burst == b.create_rate) b.create_burst = 0; /* follows */
     return b;
 }
 

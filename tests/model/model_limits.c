@@ -228,6 +228,21 @@ static void trim(struct model *m, int key)
     m_do(m);
 }
 
+/* Of rules in force: what follows, and is said to be just what follows, goes on following. */
+static void rules_anew(const kp_limits *said, struct model_rules *rules)
+{
+    const struct model_rules before = *rules;
+    struct model_rules follows = *rules;
+    kp_limits others = *said;
+
+    others.max_waiting = others.excess_over = others.surplus = 0;
+    model_rules(&others, &follows);
+    model_rules(said, rules);
+    if (rules->max_waiting == follows.max_waiting) rules->said_waiting = before.said_waiting;
+    if (rules->excess_over == follows.excess_over) rules->said_over = before.said_over;
+    if (rules->surplus == follows.surplus) rules->said_surplus = before.said_surplus;
+}
+
 /* Sets the limits of one key unless they are refused; `only_ask`: only tells whether they are.
  * `every`: the call sets those of all keys. */
 static int set_one(struct model *m, int key, const kp_limits *limits, bool every, bool only_ask)
@@ -235,7 +250,7 @@ static int set_one(struct model *m, int key, const kp_limits *limits, bool every
     struct model_key *k = &m->key[key];
     struct model_rules rules = k->rules;
 
-    model_rules(limits, &rules);
+    rules_anew(limits, &rules);
     k->interest++;
     bool refused = m_contradicts(&rules) || !m_fits(m, &rules, false) ||
                    (!every && too_much(m, &rules, &k->rules));
@@ -246,19 +261,25 @@ static int set_one(struct model *m, int key, const kp_limits *limits, bool every
     return refused ? KP_ECONFIG : 0;
 }
 
+static int64_t each_may_keep(int64_t cap, int64_t kept, int64_t keys)
+{
+    return keys ? (cap > kept ? cap : kept) / keys : NO_LIMIT;
+}
+
 static int set_all(struct model *m, const kp_limits *limits)
 {
     struct model_rules rules = m->rules;
-    int64_t keys = 0, each;
+    int64_t keys = 0, floors = m_all_keys(m, true);
     int code = 0;
 
     for (int k = 0; k < MODEL_KEYS; k++) keys += m->key[k].in_use;
-    each = keys ? m->budget_live / keys : NO_LIMIT;
-    if (limits->min_live > each || limits->floor > each) return KP_ECONFIG;
-    if (keys && limits->floor > m_lent_bound(m) / keys) return KP_ECONFIG;
+    if (limits->min_live > each_may_keep(m->budget_live, m_all_keys(m, false), keys) ||
+        limits->floor > each_may_keep(m->budget_live, floors, keys) ||
+        limits->floor > each_may_keep(m_lent_bound(m), floors, keys))
+        return KP_ECONFIG;
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         if (code == 0) code = set_one(m, k, limits, true, true);
-    model_rules(limits, &rules);
+    rules_anew(limits, &rules);
     if (code != 0 || m_contradicts(&rules) || !m_fits(m, &rules, true)) return KP_ECONFIG;
     m->rules = rules; /* after this line the call no longer fails as a whole */
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))

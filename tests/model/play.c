@@ -182,6 +182,25 @@ static void op_retry(const struct op *op)
     compare_number("kp_retry_now", real, model_retry_now(&the.model, every ? NOBODY : op->key));
 }
 
+static int64_t number_read(int64_t read)
+{
+    return read == KP_UNLIMITED ? NO_LIMIT : read == KP_NONE ? 0 : read;
+}
+
+static void op_budget(const struct op *op)
+{
+    kp_budget now;
+
+    play_due(op);
+    if (kp_budget_read(the.pool, &now) != 0) return;
+    compare_number("max_live as it is read", number_read(now.max_live), the.model.budget_live);
+    compare_number("max_lent as it is read", number_read(now.max_lent), the.model.budget_lent);
+    compare_number("create_rate as it is read", number_read(now.create_rate),
+                   the.model.create_rate);
+    compare_number("create_burst as it is read", now.create_burst ? now.create_burst : NO_LIMIT,
+                   the.model.create_burst);
+}
+
 static void op_run_down(const struct op *op)
 {
     int key = op->fate % 4 == 0 ? NOBODY : op->key;
@@ -204,10 +223,17 @@ static void op_rotate(const struct op *op)
 
 static void op_limits(const struct op *op, int key)
 {
-    int real =
-        kp_limits_set(the.pool, key == NOBODY ? KP_EVERY_KEY : name_of(key), &op->limits, NULL);
+    const struct model_rules *rules = key == NOBODY ? &the.model.rules : &the.model.key[key].rules;
+    kp_key name = key == NOBODY ? KP_EVERY_KEY : name_of(key);
+    int real = kp_limits_set(the.pool, name, &op->limits, NULL);
+    kp_limits now;
 
     compare_number("kp_limits_set", real, model_limits_set(&the.model, key, &op->limits));
+    if (kp_limits_read(the.pool, name, &now) != 0) return;
+    compare_number("max_live as it is read", number_read(now.max_live), rules->max_live);
+    compare_number("max_waiting as it is read", number_read(now.max_waiting), rules->max_waiting);
+    compare_number("excess_over as it is read", number_read(now.excess_over), rules->excess_over);
+    compare_number("surplus as it is read", number_read(now.surplus), rules->surplus);
 }
 
 static void op_lease(const struct op *op)
@@ -293,7 +319,7 @@ static void operate(const struct op *op)
     case OP_UNPIN: op_pin(op); break;
     case OP_KEEP:
     case OP_DISPATCH:
-    case OP_BUDGET: play_due(op); break;
+    case OP_BUDGET: op_budget(op); break;
     case OP_START: op_start(op); break;
     case OP_CANCEL: op_cancel(op); break;
     case OP_PASS:

@@ -86,13 +86,15 @@ static void other_keys_must_go_on_meanwhile(void **state)
 /* The same for the whole pool: its budget lends nothing, and each key's limits stay as they are. */
 static void the_whole_pool_must_fail_over_by_its_budget(void **state)
 {
-    const kp_budget pause = { .max_lent = KP_NONE }, resume = { .max_lent = KP_UNLIMITED };
+    const kp_budget pause = { .max_lent = KP_NONE };
+    kp_budget before;
     struct visitor v[LENT], next[2] = { { .stay_ms = KP_NONE }, { .stay_ms = KP_NONE } };
     struct house h;
 
     (void)state;
     begins(&h, v);
     house_stock(&h, "replica", 2);
+    assert_int_equal(kp_budget_read(h.pool, &before), 0);
     assert_int_equal(kp_budget_set(h.pool, &pause, NULL), 0);
     visitor_send(&h, &next[0], "db", KP_SECONDS(30));
     visitor_send(&h, &next[1], "replica", KP_SECONDS(30));
@@ -102,7 +104,7 @@ static void the_whole_pool_must_fail_over_by_its_budget(void **state)
     HOUSE_IS(&h, kp_sim_now_ms(h.sim), 700);
     HOUSE_IS(&h, house_stats(&h, NULL).live, 0);
     for (int i = 0; i < 2; i++) HOUSE_HAS(&h, !next[i].answered);
-    assert_int_equal(kp_budget_set(h.pool, &resume, NULL), 0);
+    assert_int_equal(kp_budget_set(h.pool, &before, NULL), 0);
     for (int i = 0; i < 2; i++) {
         visitor_end(&next[i]);
         HOUSE_IS(&h, next[i].rc, 0);
