@@ -136,11 +136,13 @@ static int set_up(const kp_sqlite_options *o, const kp_sqlite_key *key, sqlite3 
 }
 
 /* While it is opened, the request's deadline counts as well. A timeout or a handler that `pragmas`
- * or on_open have set stays: with a handler SQLite says that the timeout is 0. */
+ * or on_open have set stays: with a handler SQLite says that the timeout is 0. Ours is odd, since a
+ * program's own may well be as long as its deadlines, and would be taken for ours. */
 static int set_up_in_time(const kp_job *job, sqlite3 *db, const char **hint)
 {
     const kp_sqlite_options *o = job->ctx;
-    int64_t busy_ms = busy_timeout(o), ms = job->left_ms < busy_ms ? job->left_ms : busy_ms;
+    int64_t busy_ms = busy_timeout(o);
+    int64_t ms = job->left_ms < busy_ms ? (job->left_ms - 1) | 1 : busy_ms;
     char now[16] = "";
     int rc;
 

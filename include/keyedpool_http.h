@@ -19,10 +19,10 @@
  * during the next transfer. A handle is closed if its last transfer had no answer and a connection
  * was opened or closed for it, since libcurl may still keep what it did not send (a password, say);
  * if several connections are open, as after CURLOPT_CONNECT_ONLY; and if there are unread bytes
- * after an answer of HTTP/1, since the next borrower would read them as his. Those that come later
- * are seen only where an idle handle is checked (limits.validate_after_ms). Do not put a handle
- * into a multi handle, nor into a share of your own that shares connections: connections made there
- * belong to those, and would outlive the handle.
+ * after an answer of HTTP/1, since the next borrower would read them as his. (With TLS a server's
+ * goodbye is among these.) Those that come later are seen only where an idle handle is checked
+ * (limits.validate_after_ms). Do not put a handle into a multi handle, nor into a share of your own
+ * that shares connections: connections made there belong to those, and would outlive the handle.
  * CURLOPT_RESOLVE of one borrower affects all, since names are shared, and libcurl keeps what
  * CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until the next transfer
  * begins, what curl_easy_header tells of the last answer. CURLOPT_OPENSOCKETFUNCTION and

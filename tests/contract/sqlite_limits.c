@@ -82,9 +82,9 @@ static void a_timeout_or_handler_of_the_programs_own_must_stay(void **state)
         { .pragmas = "PRAGMA busy_timeout = 123" }, { .on_open = set_handler },
     };
     const int64_t expected[] = { 60000, 123, 123, 0 };
+    kp_lease lease;
 
     for (int i = 0; i < 4; i++) {
-        kp_lease lease;
 
         stage_open(s, how[i]);
         lease = get(s, KP_SQLITE_WRITER);
@@ -92,6 +92,12 @@ static void a_timeout_or_handler_of_the_programs_own_must_stay(void **state)
         kp_release(&lease);
         stage_close(s);
     }
+    stage_open(s, (kp_sqlite_options){ .pragmas = "PRAGMA busy_timeout = 2000" });
+    assert_int_equal(kp_get(s->pool, KP_SQLITE_KEY(s->file, KP_SQLITE_WRITER), KP_IN_S(2), &lease),
+                     0);                /* all that it has left, too */
+    assert_int_equal(value(&lease, "PRAGMA busy_timeout"), 2000);
+    kp_release(&lease);
+    stage_close(s);
 }
 
 int main(void)
