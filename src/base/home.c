@@ -13,7 +13,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-_Atomic ptrdiff_t kp__rseq_offset;
+ptrdiff_t kp__rseq_offset;
+
+/* Also where no word ever gets a home: the number of a lease that is none may say that it was lent
+ * at one, and then a sequence begins. 101: before other constructors, which may open pools. */
+__attribute__((constructor(101))) static void find_area(void)
+{
+    kp__rseq_offset = __rseq_offset;
+}
 
 static bool membarrier(int command)
 {
@@ -29,8 +36,6 @@ bool kp__sequences_begin(void)
                membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ);
 
     errno = saved;
-    /* relaxed: always the same */
-    if (may) atomic_store_explicit(&kp__rseq_offset, __rseq_offset, memory_order_relaxed);
     return may;
 }
 

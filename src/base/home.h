@@ -55,8 +55,8 @@ bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word, uint64_t ex
 #elif KP__SEQUENCES
 #include <sys/rseq.h>
 
-/* __rseq_offset, from kp__sequences_begin on: another library's variable takes two loads. */
-extern KP__INSIDE _Atomic ptrdiff_t kp__rseq_offset;
+/* __rseq_offset, from before main on: another library's variable takes two loads. */
+extern KP__INSIDE ptrdiff_t kp__rseq_offset;
 
 #if defined __has_feature
 #if __has_feature(thread_sanitizer)

@@ -10,9 +10,7 @@
 static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word,
                                      uint64_t expected, uint64_t to)
 {
-    /* relaxed: whoever has found a word with a home comes after what gave it one */
-    char *area = (char *)__builtin_thread_pointer() +
-                 atomic_load_explicit(&kp__rseq_offset, memory_order_relaxed);
+    char *area = (char *)__builtin_thread_pointer() + kp__rseq_offset;
 
     KP__TOLD_RELEASE(word);
     __asm__ goto(".pushsection __rseq_cs, \"aw\"\n\t"

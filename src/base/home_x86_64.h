@@ -14,9 +14,6 @@
 static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word,
                                      uint64_t expected, uint64_t to)
 {
-    /* relaxed: whoever has found a word with a home comes after what gave it one */
-    ptrdiff_t area = atomic_load_explicit(&kp__rseq_offset, memory_order_relaxed);
-
     KP__TOLD_RELEASE(word);
     __asm__ goto(".pushsection __rseq_cs, \"aw\"\n\t"
                  ".balign 32\n\t"
@@ -40,7 +37,7 @@ static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *wor
                  "4: jmp 5b\n\t"
                  ".popsection"
                  :
-                 : [area] "r"(area), [cs] "i"(offsetof(struct rseq, rseq_cs)),
+                 : [area] "r"(kp__rseq_offset), [cs] "i"(offsetof(struct rseq, rseq_cs)),
                    [cpu] "i"(offsetof(struct rseq, cpu_id)), [sign] "i"(RSEQ_SIG),
                    [home] "m"(*home), [word] "m"(*word), [expected] "r"(expected), [to] "r"(to)
                  : "memory", "cc", "rax"

@@ -19,8 +19,6 @@
  * locks, in the order of their doors, and holds none when it begins. No other code takes the locks
  * of two pools.
  */
-#include <string.h>
-
 #include "core/table.h"
 #include "flow/door.h"
 #include "flow/event.h"
@@ -238,7 +236,6 @@ static void say(const struct search *s, kp_why *why)
         say_wanted(why, next);
     }
     if (s->last) kp__say_more(why, ", lent to you");
-    if (strlen(why->text) == sizeof why->text - 1) strcpy(&why->text[sizeof why->text - 4], "...");
 }
 
 static bool refuses(const struct kp__pool *pool)

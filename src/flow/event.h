@@ -56,7 +56,7 @@ void kp__say(kp_why *why, int code, const char *sentence);
 /* The same with the driver's vendor code, and its words if it had any. `why` is not NULL. */
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure);
 
-/* Add to the sentence, as far as there is room. */
+/* Add to the sentence, as far as there is room; one that is cut ends with three dots. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif

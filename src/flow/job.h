@@ -87,7 +87,7 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 
 /* Does the answer to a validate or reset leave the resource as good as it was? One that was called
  * off because its pool closes does: it says nothing, unless that the peer is gone. With the lock.
- * If not, send the event; the lock is given back meanwhile. */
+ * If not, send the event, but not of one that was called off; the lock is given back meanwhile. */
 bool kp__job_is_good(const struct kp__job *job);
 void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo);
 

@@ -73,7 +73,9 @@ void kp__say_more(kp_why *why, const char *format, ...)
     va_start(args, format);
     int needs = vsnprintf(why->text + length, room, format, args);
     va_end(args);
-    if (needs >= (int)room) why->text[whole(why->text, sizeof why->text - 1)] = 0;
+    if (needs < (int)room) return;
+    size_t end = sizeof why->text - 1, left = whole(why->text, end - strlen("..."));
+    memset(why->text + left, '.', end - left); /* up to the end, so that nothing can follow */
 }
 
 void kp__say_last(kp_why *why, const char *text, size_t most)

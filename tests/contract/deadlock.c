@@ -195,28 +195,61 @@ static void a_limit_on_leases_must_count_though_something_is_idle(void **state)
     contract_end(&c);
 }
 
-static void a_long_way_must_be_cut(void **state)
+/* Is each character of UTF-8 there to its last byte? */
+static bool is_whole(const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        for (int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc0 ? 1 : 0; more > 0; more--)
+            if ((*++text & 0xc0) != 0x80) return false;
+    }
+    return true;
+}
+
+/* All borrowers have this tag. */
+static void play_a_long_way(const char *tag)
 {
     enum { MANY = 12 };
     static const char keys[MANY][2] = { "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k",
                                         "l" };
     contract c;
     struct nest ring[MANY] = { { .c = NULL } };
-    (void)state;
     begin(&c, KP_DEADLOCK_REFUSE);
     contract_open(&c);
     for (int i = 0; i < MANY; i++) {
         ring[i].key[0] = kp_str(keys[i]);
         ring[i].key[1] = kp_str(keys[(i + 1) % MANY]);
-        ring[i].tag = "x";
+        ring[i].tag = tag;
         go(&c, &ring[i]);
     }
     for (int i = 0; i < MANY; i++) pass(&c, &ring[i]);
     assert_int_equal(ring[MANY - 1].rc, KP_EDEADLK);
-    assert_non_null(strstr(told, "you wait for a, lent to x, who waits for b, lent to x"));
-    assert_non_null(strstr(told, "..."));
     for (int i = 0; i < MANY - 1; i++) assert_int_equal(ring[i].rc, 0);
     contract_end(&c);
+}
+
+static void a_long_way_must_be_cut(void **state)
+{
+    (void)state;
+    play_a_long_way("x");
+    assert_non_null(strstr(told, "you wait for a, lent to x, who waits for b, lent to x"));
+    assert_string_equal(told + strlen(told) - 3, "...");
+}
+
+/* Wherever that is in a character of two, three or four bytes. */
+static void and_so_after_a_whole_character(void **state)
+{
+    static const char *const characters[] = { "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x94\x91" };
+    char tag[400];
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        memset(tag, 'x', (size_t)(i % 4));
+        tag[i % 4] = 0;
+        while (strlen(tag) < sizeof tag - 5) strcat(tag, characters[i / 4]);
+        play_a_long_way(tag);
+        assert_true(is_whole(told));
+        assert_string_equal(told + strlen(told) - 3, "...");
+    }
 }
 
 /* The listener itself gets something, and waits for what its own thread holds: a deadlock, too. */
@@ -409,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_budget_over_all_keys_must_count),
         cmocka_unit_test(a_limit_on_leases_must_count_though_something_is_idle),
         cmocka_unit_test(a_long_way_must_be_cut),
+        cmocka_unit_test(and_so_after_a_whole_character),
         cmocka_unit_test(who_listens_may_use_the_pool),
         cmocka_unit_test(nobody_must_look_unless_the_options_say_so),
         cmocka_unit_test(a_holder_that_is_awake_must_keep_it_from_being_one),

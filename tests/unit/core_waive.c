@@ -322,6 +322,26 @@ static void it_must_not_keep_its_heir_from_being_forgotten(void **state)
     stage_close(&s);
 }
 
+/* L8: it may be one of a million, and there may be as many promises. Who looked at this one, which
+ * is of nobody, would read where there is nothing. */
+static void a_key_must_not_look_at_promises_that_it_has_no_part_in(void **state)
+{
+    struct stage s;
+    struct kp__errand of_nobody = { .slot = NULL };
+
+    (void)state;
+    stage_open(&s);
+    stage_group(&s, 0, 0, 9);
+    struct kp__subpool *sub = stage_key(&s);
+    (void)stage_idle(&s, sub);
+    kp__list_init(&of_nobody.victims);
+    kp__list_push_back(&s.core.promises, &of_nobody.victims);
+    stage_rule(&s, sub, &s.rules, 0, -1);
+    assert_int_equal(s.groups[0].budget.used, 1);
+    kp__list_remove(&of_nobody.victims);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_group_must_go_with_its_last_key_whatever_was_promised_there),
         cmocka_unit_test(a_group_that_is_made_of_a_spare_one_must_keep_its_serial_number),
         cmocka_unit_test(it_must_not_keep_its_heir_from_being_forgotten),
+        cmocka_unit_test(a_key_must_not_look_at_promises_that_it_has_no_part_in),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
