@@ -222,7 +222,9 @@ static void what_was_said_at_open_must_read_so(void **state)
     (void)state;
     for (size_t i = 0; i < FIELDS; i++) {
         bool limit = is_of(&fields[i], "limits."), budget = is_of(&fields[i], "budget.");
-        kp_options o = { .budget = { .create_rate = 7 } }, now = { 0 };
+        kp_options o = { .limits = { .breaker_failures = KP_OFF, .breaker_rate_pct = KP_OFF },
+                         .budget = { .create_rate = 7 } };
+        kp_options now = { 0 };
         if (!limit && !budget) continue;
         assert_int_equal(kp_options_set(&o, fields[i].name, fields[i].text), 0);
         kp_pool *pool = open_with(o);
