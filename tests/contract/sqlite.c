@@ -403,7 +403,7 @@ static int in_a_child(struct stage *s)
     kp_lease writer, reader, other;
     kp_pool *own;
 
-    if (kp_sqlite_open(NULL, NULL, &own) != 0 ||
+    if (kp_sqlite_open(NULL, &(kp_options){ .threads = KP_NONE }, &own) != 0 ||
         kp_get(own, KP_SQLITE_KEY(s->file, KP_SQLITE_WRITER), KP_IN_S(10), &other) != KP_EREFUSED ||
         kp_pool_close(own, KP_CLOSE_NOW, 0) != 0)
         return 7;

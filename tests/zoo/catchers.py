@@ -95,7 +95,7 @@ def programs():
     paths = [p for folder in FOLDERS for p in sorted((TESTS / folder).glob("*.c"))]
     paths += [p for also in ALSO for p in sorted(TESTS.glob(also))]
     # parts of other tests; adapters, and their glue
-    skip = ("_cases", "sqlite", "apr", "_uv", "null_", "memory_")
+    skip = ("_cases", "sqlite", "apr", "_uv", "close_event", "times_event", "null_", "memory_")
     tests = {f"{p.parent.name}.{p.stem}": ([p], []) for p in paths
              if not any(word in p.stem for word in skip)}
     for name, (stems, arguments) in PROGRAMS.items():
