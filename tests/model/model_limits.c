@@ -190,7 +190,7 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
 
     for (int i = 0; i < 2; i++) {
         bool stays = rules->group[i] == k->rules.group[i];
-        left[i] = stays ? 0 : m_group(m, key, B_GROUP_0 + i);
+        left[i] = stays ? 0 : m_group(m, key, (enum model_budget)(B_GROUP_0 + i));
     }
     k->rules = *rules;
     k->lacks = B_NONE;
