@@ -16,7 +16,6 @@ const char *const kp__limit_name[KP__LIMITS] = {
     [KP__BY_FLAGS] = "kp_ask.flags",
     [KP__BY_MAX_LIVE] = "max_live",
     [KP__BY_MAX_LENT] = "max_lent",
-    [KP__BY_MAX_IDLE] = "max_idle",
     [KP__BY_MAX_CREATING] = "max_creating",
     [KP__BY_MAX_WAITING] = "max_waiting",
     [KP__BY_RETRY] = "retry_first_ms",

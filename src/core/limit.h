@@ -18,7 +18,6 @@ enum kp__limit {
     KP__BY_FLAGS,
     KP__BY_MAX_LIVE,
     KP__BY_MAX_LENT,
-    KP__BY_MAX_IDLE,
     KP__BY_MAX_CREATING,
     KP__BY_MAX_WAITING,
     KP__BY_RETRY,

@@ -314,7 +314,8 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
     return true;
 }
 
-/* The order is that of kp__refill_permit and kp__may_create. */
+/* The order is that of kp__refill_permit and kp__may_create. A key that may keep nothing ready was
+ * refused before (flow/warm.c). */
 enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
 {
     if (!sub->rules) return KP__BY_LIMITS_FOR;
@@ -323,8 +324,6 @@ enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool 
     if (sub->count[KP__CLOSING] > 0) return KP__BY_DESTRUCTION;
     if (sub->rules->max_live <= kp__sub_live(sub)) return KP__BY_MAX_LIVE;
     if (!kp__may_idle(core, 1)) return KP__BY_POOL_IDLE;
-    if (kp__refill_wanted(core, sub, true) == 0) /* else it is told to last no time at all */
-        return sub->rules->max_idle > 0 ? KP__NOT_BOUND : KP__BY_MAX_IDLE;
     if (creators_wait(sub)) return KP__BY_WAIT_ORDER;
     if (now < kp__rests_until(sub)) return KP__BY_RETRY;
     if (kp__budget_is_full(&core->creating)) return KP__BY_POOL_CREATING;
