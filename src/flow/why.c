@@ -262,7 +262,7 @@ void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[limit]);
     why->waited_ms = kp__ms_since(since, now);
     kp__say_more(why, " is not warm after %" PRId64 " ms", why->waited_ms);
-    if (limit) kp__say_more(why, ": limited by %s (live %" PRIu32 ")", why->limit, why->live);
+    kp__say_more(why, ": limited by %s (live %" PRIu32 ")", why->limit, why->live);
     if (!last || sub->rare->health.failures == 0) return;
     why->vendor_code = last->vendor_code;
     kp__say_last(why, kp__failure_text(last), 140);

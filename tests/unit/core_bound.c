@@ -52,6 +52,7 @@ static void what_others_use_up_must_be_told(void **state)
     struct kp__subpool *other = stage_key(&s), *sub = stage_key(&s), *alone = stage_key(&s);
     stage_rule(&s, other, &s.rules, 0, 1);
     stage_rule(&s, sub, &s.rules, -1, 1);
+    assert_bound(&s, sub, KP__BY_WAIT_ORDER);
     assert_int_equal(stage_ask(&s, other, &r, 0), KP__GRANT_PERMIT);
     struct kp__slot *slot = stage_begin(&s, &r);
     s.core.creating.cap = 1;
