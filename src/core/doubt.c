@@ -159,7 +159,7 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
                 struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    kp_cause why = kp__end_cause(core, slot, good, KP_CAUSE_INVALID, now);
+    kp_cause why = kp__end_cause(core, slot, good ? KP_CAUSE_NONE : KP_CAUSE_INVALID, now);
 
     kp__note_time(core, now);
     if (why) {

@@ -192,7 +192,7 @@ static void two_slots_may_hold_one_address_while_the_older_is_doomed(void **stat
     kp__created(&s.core, young, &r, s.now, &s.todo);
     assert_ptr_equal(young->resource, old->resource);
     assert_ptr_equal(kp__slot_of_live(&s.core, old->resource), young);
-    kp__give(&s.core, old, 0, true, KP_CAUSE_DISCARDED, s.now, &s.todo);
+    kp__give(&s.core, old, 0, KP_CAUSE_NONE, s.now, &s.todo);
     stage_check(&s);
     assert_ptr_equal(kp__slot_of(&s.core, young->resource), young);
     stage_close(&s);

@@ -381,7 +381,7 @@ static inline struct kp__slot *stage_lend(struct stage *s, struct kp__subpool *s
 
 static inline void stage_give(struct stage *s, struct kp__slot *slot, uint32_t seat, bool keep)
 {
-    kp__give(&s->core, slot, seat, keep, KP_CAUSE_DISCARDED, s->now, &s->todo);
+    kp__give(&s->core, slot, seat, keep ? KP_CAUSE_NONE : KP_CAUSE_DISCARDED, s->now, &s->todo);
     stage_check(s);
 }
 
