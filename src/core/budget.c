@@ -129,8 +129,8 @@ bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
 
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)
 {
-    for (int i = 0; i < 2; i++) {
-        struct kp__budget *budget = kp__group_budget(sub, i);
+    for (int g = 0; g < KP__GROUPS; g++) {
+        struct kp__budget *budget = kp__group_budget(sub, g);
         if (budget && !kp__budget_may_take(core, budget, sub)) return false;
     }
     return kp__budget_may_take(core, &core->live, sub);

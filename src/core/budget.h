@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "core/limit.h"
+#include "core/rules.h"
 #include "core/share.h"
 
 #include <stdbool.h>
@@ -23,9 +24,9 @@ struct kp__core;
 struct kp__subpool;
 struct kp__slot;
 
-/* Up to two groups of a key, as limits.group has them, and the pair of these two, which only serves
- * to find victims: index in, and size of, arrays of groups. */
-enum { KP__PAIR = 2, KP__GROUPS = 3 };
+/* Behind the groups of a key comes the pair of both, if it is in two, which only serves to find
+ * victims: index in, and size of, arrays of these. */
+enum { KP__PAIR = KP__GROUPS, KP__GROUPS_AND_PAIR };
 
 struct kp__budget {
     enum kp__limit limit; /* the option that sets it */
@@ -72,7 +73,7 @@ struct kp__contest {
     struct kp__rank served; /* LIFO: when this key was served last, as the arrival of a request
                                that had come then (budget.c, came) */
     struct kp__share share;
-    struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
+    struct kp__group *group[KP__GROUPS_AND_PAIR]; /* or NULL */
     struct kp__heap_node evict[KP__FILED]; /* by place */
     uint64_t evict_rank;
     uint32_t promised; /* permits of this key whose victims are not destroyed yet; not live */

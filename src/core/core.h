@@ -61,7 +61,7 @@ struct kp__core {
     struct kp__rules *rules; /* of new keys */
     uint64_t leak_after, forget_after;
     int64_t max_idle, max_waiting, max_keys; /* budgets that no request waits for */
-    int64_t group_max_live[2];
+    int64_t group_max_live[KP__GROUPS];
     bool evicts, by_arrival; /* budget.evict_other_keys, KP_ACROSS_ARRIVAL */
     bool last_first;         /* limits.wait_order of the pool, when it was opened */
     bool shrunk;             /* a budget was lowered once: more may be live than it allows */

@@ -339,9 +339,9 @@ static struct kp__slot *waived(const struct look *l, const bool full[KP__FILED])
     for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
         struct kp__slot *slot = KP__OF(n, struct kp__errand, victims)->slot;
         bool fits = true;
-        for (int i = 0; i < 2; i++)
-            if (full[KP__GROUP_0 + i] &&
-                slot->sub->contest->group[i] != l->sub->contest->group[i])
+        for (int g = 0; g < KP__GROUPS; g++)
+            if (full[KP__GROUP_0 + g] &&
+                slot->sub->contest->group[g] != l->sub->contest->group[g])
                 fits = false;
         if (fits) return slot;
     }

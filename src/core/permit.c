@@ -18,15 +18,21 @@ static void recount(struct kp__core *core, struct kp__subpool *sub)
     kp__rank_anew(core, sub);
 }
 
+/* Count one permit more, or one less (-1), wherever it counts. */
+static void count_permit(struct kp__core *core, struct kp__subpool *sub, int one)
+{
+    sub->count[KP__CREATING] += (uint32_t)one;
+    core->count[KP__CREATING] += (uint32_t)one;
+    core->creating.used += one;
+    core->live.used += one;
+    for (int g = 0; g < KP__GROUPS; g++)
+        if (kp__group_budget(sub, g)) kp__group_budget(sub, g)->used += one;
+}
+
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
 {
     kp__about_to_be_served(core, sub, KP__IN_USE);
-    sub->count[KP__CREATING]++;
-    core->count[KP__CREATING]++;
-    core->creating.used++;
-    core->live.used++;
-    for (int i = 0; i < 2; i++)
-        if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used++;
+    count_permit(core, sub, 1);
     recount(core, sub);
 }
 
@@ -34,12 +40,7 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
 {
     KP__DCHECK(sub->count[KP__CREATING] > 0);
     kp__account(core, sub);
-    sub->count[KP__CREATING]--;
-    core->count[KP__CREATING]--;
-    core->creating.used--;
-    core->live.used--;
-    for (int i = 0; i < 2; i++)
-        if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used--;
+    count_permit(core, sub, -1);
     kp__token_back(&core->rate);
     recount(core, sub);
     kp__let_on(core, core->latest);
@@ -64,10 +65,10 @@ static void count_promise(struct kp__slot *victim, int one)
 {
     const struct kp__subpool *heir = victim->errand->victim.promised;
 
-    for (int i = 0; i < 2; i++) {
-        struct kp__budget *budget = kp__group_budget(heir, i);
+    for (int g = 0; g < KP__GROUPS; g++) {
+        struct kp__budget *budget = kp__group_budget(heir, g);
         const struct kp__slot *v = victim;
-        while (budget && v && kp__group_budget(v->sub, i) != budget) v = v->errand->victim.next;
+        while (budget && v && kp__group_budget(v->sub, g) != budget) v = v->errand->victim.next;
         if (budget && v) budget->closing -= one;
         else if (budget) budget->used += one;
     }
@@ -327,8 +328,8 @@ enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool 
     if (creators_wait(sub)) return KP__BY_WAIT_ORDER;
     if (now < kp__rests_until(sub)) return KP__BY_RETRY;
     if (kp__budget_is_full(&core->creating)) return KP__BY_POOL_CREATING;
-    for (int i = 0; i < 2; i++)
-        if (kp__group_budget(sub, i) && kp__budget_is_full(kp__group_budget(sub, i)))
+    for (int g = 0; g < KP__GROUPS; g++)
+        if (kp__group_budget(sub, g) && kp__budget_is_full(kp__group_budget(sub, g)))
             return KP__BY_GROUP;
     if (kp__budget_is_full(&core->live)) return KP__BY_POOL_LIVE;
     return kp__token_lacks(&core->rate, now) ? KP__BY_CREATE_RATE : KP__BY_WAIT_ORDER;

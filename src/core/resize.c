@@ -30,8 +30,8 @@ int64_t kp__group_surplus(const struct kp__subpool *sub)
 {
     int64_t most = 0;
 
-    for (int i = 0; i < 2; i++) {
-        const struct kp__budget *budget = kp__group_budget(sub, i);
+    for (int g = 0; g < KP__GROUPS; g++) {
+        const struct kp__budget *budget = kp__group_budget(sub, g);
         if (budget && over(budget) > most) most = over(budget);
     }
     return most;
@@ -45,8 +45,8 @@ bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub)
 bool kp__may_stay(const struct kp__core *core, const struct kp__subpool *sub)
 {
     if (core->live.cap != KP__UNBOUND && kp__surplus(core) >= 0) return false;
-    for (int i = 0; i < 2; i++) {
-        const struct kp__budget *budget = kp__group_budget(sub, i);
+    for (int g = 0; g < KP__GROUPS; g++) {
+        const struct kp__budget *budget = kp__group_budget(sub, g);
         if (budget && over(budget) >= 0) return false;
     }
     return true;
@@ -116,16 +116,17 @@ static bool too_many(struct resize *r)
     return r->exceeded;
 }
 
-/* What is closed first: slots above what their keys are to keep, then any. */
-static const enum kp__spare spare_first[] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
+/* What is closed in which pass: slots above what their keys are to keep; then any. */
+enum { PASSES = 2 };
+static const enum kp__spare spare_in[PASSES] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
 
 /* Close what is too much. */
 static void trim(struct resize *r)
 {
     struct kp__core *core = r->core;
 
-    for (int i = 0; i < 2 && too_many(r); i++) {
-        rank_all(core, spare_first[i]);
+    for (int pass = 0; pass < PASSES && too_many(r); pass++) {
+        rank_all(core, spare_in[pass]);
         kp__map_each(&core->groups, trim_group, r);
         while (kp__surplus(core) > 0 && close_one(core, &core->live, r->todo)) continue;
         while ((int64_t)core->count[KP__IDLE] > core->max_idle &&
@@ -142,9 +143,9 @@ void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint6
 
     if (kp__group_surplus(sub) <= 0) return;
     kp__lane_shut_all(core, now);
-    for (int i = 0; i < 2 && kp__group_surplus(sub) > 0; i++) {
-        rank_all(core, spare_first[i]);
-        for (int g = 0; g < 2; g++)
+    for (int pass = 0; pass < PASSES && kp__group_surplus(sub) > 0; pass++) {
+        rank_all(core, spare_in[pass]);
+        for (int g = 0; g < KP__GROUPS; g++)
             if (kp__group_budget(sub, g)) trim_group(&sub->contest->group[g]->node, &r);
     }
     rank_as_usual(core);
@@ -178,7 +179,7 @@ static void set_numbers(struct resize *r)
     set_cap(core, &core->live, may->live);
     set_cap(core, &core->lent, may->lent);
     set_cap(core, &core->creating, may->creating);
-    for (int i = 0; i < 2; i++) core->group_max_live[i] = may->group[i];
+    for (int g = 0; g < KP__GROUPS; g++) core->group_max_live[g] = may->group[g];
     kp__map_each(&core->groups, set_group, r);
     core->max_idle = may->idle;
     core->max_waiting = may->waiting;

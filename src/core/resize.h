@@ -10,7 +10,7 @@
 
 /* kp_budget in numbers: KP__UNBOUND where there is no limit. */
 struct kp__allowance {
-    int64_t live, lent, idle, creating, waiting, keys, group[2];
+    int64_t live, lent, idle, creating, waiting, keys, group[KP__GROUPS];
     int64_t rate, burst;
     bool evicts, by_arrival;
 };

@@ -259,8 +259,8 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
     settle_budget(core, &core->lent, sub, now, todo);
     settle_budget(core, &core->creating, sub, now, todo);
     settle_budget(core, &core->rate.budget, NULL, now, todo); /* time brings tokens: no giver */
-    for (int i = 0; i < 2; i++) {
-        struct kp__budget *budget = kp__group_budget(sub, i);
+    for (int g = 0; g < KP__GROUPS; g++) {
+        struct kp__budget *budget = kp__group_budget(sub, g);
         if (budget) settle_budget(core, budget, sub, now, todo);
     }
     settle_budget(core, &core->live, sub, now, todo);

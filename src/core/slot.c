@@ -120,8 +120,8 @@ static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp_
     sub->count[from] -= many;
     core->count[from] -= many;
     if (from == KP__CREATING) core->creating.used -= many;
-    for (int i = 0; i < 2; i++) {
-        struct kp__budget *budget = kp__group_budget(sub, i);
+    for (int g = 0; g < KP__GROUPS; g++) {
+        struct kp__budget *budget = kp__group_budget(sub, g);
         if (!budget) continue;
         if (to == KP__CLOSING) budget->closing += many;
         if (from == KP__CLOSING) budget->closing -= many;

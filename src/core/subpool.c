@@ -111,7 +111,7 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     *sub = (struct kp__subpool){
         .item = item, .hash = hash, .serial = ++core->key_serials, .in_use = true
     };
-    for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
+    for (int i = 0; i < KP__LISTED; i++) kp__list_init(&sub->listed[i]);
     sub->contest = &kp__no_contest;
     sub->rare = &kp__no_rare;
     sub->shut_for = core->least_term > 0; /* 1: a key used only once needs no lane; 0 in tests */

@@ -117,6 +117,9 @@ struct kp__key_due {
 /* Parts that lie apart (base/slab.h). */
 enum { KP__PART_DUE, KP__PART_CONTEST, KP__PART_RARE, KP__PART_TERM, KP__PART_CIRCUIT };
 
+/* Two states have a list in the subpool itself: idle and lent. */
+enum { KP__LISTED = KP__LENT - KP__IDLE + 1 };
+
 /* A key of bytes that is shorter than this lies in the subpool itself. */
 enum { KP__NEAR = 24 };
 
@@ -142,7 +145,7 @@ struct kp__subpool {
     } key;
     struct kp__rules *rules; /* NULL while limits_for is being asked: then everybody waits */
 
-    struct kp__list listed[2];  /* its slots: idle, lent (KP__SLOTS) */
+    struct kp__list listed[KP__LISTED]; /* its slots: idle, lent (KP__SLOTS) */
     uint32_t count[KP__STATES]; /* a permit counts as creating before it has a slot */
     uint32_t leases, lent_permits, waiting;
 
@@ -159,13 +162,12 @@ struct kp__subpool {
 
 /* The list of its slots in this state. */
 #define KP__SLOTS(sub, state) (&(sub)->listed[(state) - KP__IDLE])
-_Static_assert(KP__LENT == KP__IDLE + 1, "two states have lists");
 
 /* What it has, whether anybody uses it or not, is on three lists: idle, lent, and tested. */
-enum { KP__HOLDINGS = 3 };
+enum { KP__HOLDINGS = KP__LISTED + 1 };
 static inline const struct kp__list *kp__holding(const struct kp__subpool *sub, int i)
 {
-    return i < 2 ? &sub->listed[i] : &sub->rare->tested;
+    return i < KP__LISTED ? &sub->listed[i] : &sub->rare->tested;
 }
 
 /* Its key, where that lies. */
@@ -212,7 +214,7 @@ static inline struct kp__contest *kp__contest(struct kp__core *core, struct kp__
     return (struct kp__contest *)(uintptr_t)sub->contest;
 }
 
-/* The budget of a group that it is in (0 or 1), or NULL. */
+/* The budget of its group of this number (below KP__GROUPS), or NULL: it has none. */
 static inline struct kp__budget *kp__group_budget(const struct kp__subpool *sub, int which)
 {
     struct kp__group *group = sub->contest->group[which];

@@ -96,7 +96,7 @@ static inline void stage_count_spare(const struct stage *s, const struct kp__sub
 
     assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__POOL]),
                      spare && s->core.live.cap < KP__UNBOUND);
-    for (int g = 0; g < KP__GROUPS; g++)
+    for (int g = 0; g < KP__GROUPS_AND_PAIR; g++)
         assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__GROUP_0 + g]),
                          spare && sub->contest->group[g]);
 }

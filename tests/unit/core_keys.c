@@ -184,7 +184,7 @@ static void a_key_without_rules_must_queue_in_order_of_arrival(void **state)
 static void rules_must_come_back_when_nobody_uses_them_any_more(void **state)
 {
     struct stage s;
-    struct kp__group *none[KP__GROUPS] = { NULL };
+    struct kp__group *none[KP__GROUPS_AND_PAIR] = { NULL };
     struct kp__rules other = stage_rules(), *old = &other;
 
     (void)state;
