@@ -13,8 +13,8 @@
 #include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"
+#include "core/over.h"
 #include "core/permit.h"
-#include "core/resize.h"
 #include "core/serve.h"
 #include "core/todo.h"
 
@@ -335,7 +335,7 @@ static struct kp__slot *waived(const struct look *l, const bool full[KP__FILED])
 {
     const struct kp__list *list = &l->sub->rare->waived;
 
-    if (!kp__may_stay(l->core, l->sub)) return NULL;
+    if (kp__over_budgets(l->core, l->sub, 1)) return NULL;
     for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
         struct kp__slot *slot = KP__OF(n, struct kp__errand, victims)->slot;
         bool fits = true;

@@ -7,9 +7,9 @@
 #include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"
+#include "core/over.h"
 #include "core/permit.h"
 #include "core/renew.h"
-#include "core/resize.h"
 #include "core/serve.h"
 #include "core/todo.h"
 
@@ -65,6 +65,7 @@ kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, kp_ca
                        uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
+    int64_t most = r->max_live + (slot->sub->waiting > 0 ? r->reserve : 0);
 
     if (bad) return bad_or_gone(slot, bad);
     if (slot->errand->doomed) return (kp_cause)slot->cause;
@@ -72,7 +73,7 @@ kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, kp_ca
     if (kp__is_used_up(slot)) return KP_CAUSE_USES;
     if (kp__is_too_old(slot, KP_CHECK_RETURN | KP_CHECK_GET, now)) return kp__end_of_age(slot);
     if (slot->ageing && kp__has_spare(slot->sub)) return KP_CAUSE_RENEWED;
-    if (kp__over_live(core, slot->sub, slot->sub->waiting > 0)) return KP_CAUSE_SURPLUS;
+    if (kp__over_live(core, slot->sub, most)) return KP_CAUSE_SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return KP_CAUSE_NONE;
     return kp__over_idle(core, slot->sub, 1) ? KP_CAUSE_SURPLUS : KP_CAUSE_NONE;
 }
@@ -95,7 +96,7 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, struct kp__t
 {
     struct kp__subpool *sub = slot->sub;
 
-    if (slot->state != KP__IDLE || !kp__is_surplus(core, sub)) return;
+    if (slot->state != KP__IDLE || !kp__has_surplus(core, sub)) return;
     if (sub->rules->drop_oldest) slot = kp__oldest_idle(sub);
     kp__close_idle(core, slot, KP_CAUSE_SURPLUS, todo);
 }

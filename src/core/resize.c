@@ -1,58 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * The budget changes while in use (kp_budget_set): idle slots that are too many are closed, those
+ * The budget changes while in use (kp_budget_set): idle slots that are surplus are closed, those
  * who wait are served, and the indexes over keys are brought up to date. In one step, so that
- * nobody sees half of it; it looks at each key. Lent slots that are too many are closed when they
- * come back (give.c).
+ * nobody sees half of it; it looks at each key.
  */
 #include "base/check.h"
 #include "core/calendar.h"
 #include "core/give.h"
+#include "core/over.h"
 #include "core/permit.h"
 #include "core/resize.h"
 #include "core/serve.h"
 #include "core/table.h"
 
-/* ---- how much is too much -------------------------------------------------------------------- */
-
-int64_t kp__surplus(const struct kp__core *core)
-{
-    if (core->live.cap == KP__UNBOUND) return 0;
-    return core->live.used - core->count[KP__CLOSING] + core->promised - core->live.cap;
-}
-
-static int64_t over(const struct kp__budget *group)
-{
-    return group->used - group->closing - group->cap;
-}
-
-int64_t kp__group_surplus(const struct kp__subpool *sub)
-{
-    int64_t most = 0;
-
-    for (int g = 0; g < KP__GROUPS; g++) {
-        const struct kp__budget *budget = kp__group_budget(sub, g);
-        if (budget && over(budget) > most) most = over(budget);
-    }
-    return most;
-}
-
-bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub)
-{
-    return kp__group_surplus(sub) > 0 || kp__surplus(core) > 0;
-}
-
-bool kp__may_stay(const struct kp__core *core, const struct kp__subpool *sub)
-{
-    if (core->live.cap != KP__UNBOUND && kp__surplus(core) >= 0) return false;
-    for (int g = 0; g < KP__GROUPS; g++) {
-        const struct kp__budget *budget = kp__group_budget(sub, g);
-        if (budget && over(budget) >= 0) return false;
-    }
-    return true;
-}
-
-/* ---- what is idle goes ----------------------------------------------------------------------- */
+/* ---- surplus goes ---------------------------------------------------------------------------- */
 
 /* Rank the idle ones of all keys anew. */
 static void rank_all(struct kp__core *core, enum kp__spare spare)
@@ -86,7 +47,7 @@ struct resize {
     const struct kp__allowance *may;
     struct kp__todo *todo;
     bool other_ranks; /* what keeps a rank as usual has changed */
-    bool exceeded;    /* the limit of some group */
+    bool over;        /* some group is over its limit */
 };
 
 static void trim_group(struct kp__map_node *node, void *ctx)
@@ -94,41 +55,42 @@ static void trim_group(struct kp__map_node *node, void *ctx)
     struct kp__group *group = KP__OF(node, struct kp__group, node);
     struct resize *r = ctx;
 
-    while (over(&group->budget) > 0 && close_one(r->core, &group->budget, r->todo)) continue;
+    while (kp__over_group(&group->budget, 0) && close_one(r->core, &group->budget, r->todo))
+        continue;
 }
 
 static void look_into_group(struct kp__map_node *node, void *ctx)
 {
     struct resize *r = ctx;
 
-    r->exceeded = r->exceeded || over(&KP__OF(node, struct kp__group, node)->budget) > 0;
+    r->over = r->over || kp__over_group(&KP__OF(node, struct kp__group, node)->budget, 0);
 }
 
-/* Is anything idle too much? Else nobody needs to be ranked, which takes long with many keys. */
-static bool too_many(struct resize *r)
+/* Is anything surplus? Else nobody needs to be ranked, which takes long with many keys. */
+static bool any_surplus(struct resize *r)
 {
     const struct kp__core *core = r->core;
 
     if (core->count[KP__IDLE] == 0) return false;
-    if (kp__surplus(core) > 0 || (int64_t)core->count[KP__IDLE] > core->max_idle) return true;
-    r->exceeded = false;
+    if (kp__over_pool(core, 0) || (int64_t)core->count[KP__IDLE] > core->max_idle) return true;
+    r->over = false;
     kp__map_each(&core->groups, look_into_group, r);
-    return r->exceeded;
+    return r->over;
 }
 
 /* What is closed in which pass: slots above what their keys are to keep; then any. */
 enum { PASSES = 2 };
 static const enum kp__spare spare_in[PASSES] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
 
-/* Close what is too much. */
+/* Close what is surplus. */
 static void trim(struct resize *r)
 {
     struct kp__core *core = r->core;
 
-    for (int pass = 0; pass < PASSES && too_many(r); pass++) {
+    for (int pass = 0; pass < PASSES && any_surplus(r); pass++) {
         rank_all(core, spare_in[pass]);
         kp__map_each(&core->groups, trim_group, r);
-        while (kp__surplus(core) > 0 && close_one(core, &core->live, r->todo)) continue;
+        while (kp__over_pool(core, 0) && close_one(core, &core->live, r->todo)) continue;
         while ((int64_t)core->count[KP__IDLE] > core->max_idle &&
                close_one(core, &core->live, r->todo))
             continue;
@@ -141,9 +103,9 @@ void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint6
 {
     struct resize r = { .core = core, .todo = todo };
 
-    if (kp__group_surplus(sub) <= 0) return;
+    if (!kp__over_groups(sub, 0)) return;
     kp__lane_shut_all(core, now);
-    for (int pass = 0; pass < PASSES && kp__group_surplus(sub) > 0; pass++) {
+    for (int pass = 0; pass < PASSES && kp__over_groups(sub, 0); pass++) {
         rank_all(core, spare_in[pass]);
         for (int g = 0; g < KP__GROUPS; g++)
             if (kp__group_budget(sub, g)) trim_group(&sub->contest->group[g]->node, &r);

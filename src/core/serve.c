@@ -6,8 +6,8 @@
  * free, and flow/get.c goes on with what is answered here.
  */
 #include "base/check.h"
+#include "core/over.h"
 #include "core/permit.h"
-#include "core/resize.h"
 #include "core/serve.h"
 
 /* ---- settling -------------------------------------------------------------------------------- */
@@ -71,7 +71,7 @@ bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint6
 
     if (request->looking || !kp__list_linked(&request->link) || !may_be_passed(request, now))
         return false;
-    return !kp__is_surplus(core, sub); /* else it would not stay */
+    return !kp__has_surplus(core, sub); /* else it would not stay */
 }
 
 void kp__offer(struct kp__request *request, struct kp__todo *todo)

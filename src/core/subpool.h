@@ -256,15 +256,6 @@ static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
     return extra < sub->rules->surplus ? extra : sub->rules->surplus;
 }
 
-/* Do more than `most` stay, not counting such replacements? Their number lies apart, so it is read
- * last. */
-static inline bool kp__sub_exceeds(const struct kp__subpool *sub, int64_t most)
-{
-    int64_t over = kp__sub_staying(sub) - most;
-
-    return over > 0 && over > kp__sub_extra(sub);
-}
-
 /* How many live ones are not evicted: its minimum or its floor, whichever is more. */
 static inline int64_t kp__sub_kept(const struct kp__subpool *sub)
 {

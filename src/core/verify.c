@@ -5,7 +5,7 @@
  * and L1. A broken one ends the program with its number.
  */
 #include "core/lane.h"
-#include "core/resize.h"
+#include "core/over.h"
 
 #if defined KP_VERIFY && KP_VERIFY
 
@@ -275,7 +275,7 @@ void kp__verify(struct kp__core *core)
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
     require(live == core->live.used, "I3 live permits = live resources");
     require(is_within(&core->live), "I3 budget.max_live");
-    require(kp__surplus(core) <= 0 || core->count[KP__IDLE] == 0,
+    require(!kp__over_pool(core, 0) || core->count[KP__IDLE] == 0,
             "I3 an idle one, and more stay than budget.max_live");
     require(core->spare == KP__SPARE_USUAL, "I5 victims as usual");
     require(core->creating.used + core->tests ==

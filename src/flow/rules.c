@@ -9,6 +9,7 @@
 #include "core/calendar.h"
 #include "core/give.h"
 #include "core/renew.h"
+#include "core/over.h"
 #include "core/resize.h"
 #include "core/serve.h"
 #include "core/table.h"
@@ -214,7 +215,7 @@ int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 static bool too_many(const struct kp__subpool *sub)
 {
     return sub->count[KP__IDLE] > 0 &&
-           (kp__sub_exceeds(sub, sub->rules->max_live) || kp__group_surplus(sub) > 0 ||
+           (kp__over_key(sub, sub->rules->max_live) || kp__over_groups(sub, 0) ||
             (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
