@@ -222,10 +222,13 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
     kp__heap_init(&budget->evictable, place < KP__FILED ? before[place] : NULL);
 }
 
-static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *sub, int place)
+/* The budget in whose heap this key is to be filed, or NULL: as usual, a pool without a limit keeps
+ * no rank of its own. */
+static struct kp__budget *ranked_in(struct kp__core *core, struct kp__subpool *sub, int place)
 {
-    if (place != KP__POOL) return kp__group_budget(sub, place - KP__GROUP_0);
-    return core->live.cap < KP__UNBOUND || core->spare != KP__SPARE_USUAL ? &core->live : NULL;
+    if (place == KP__POOL && core->live.cap == KP__UNBOUND && core->spare == KP__SPARE_USUAL)
+        return NULL;
+    return kp__budget_at(core, sub, place);
 }
 
 /* Is it in one of the heaps already? All of them rank it by the same evict_rank. */
@@ -249,7 +252,7 @@ void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub)
     bool spare = has_spare(core, sub);
 
     for (int p = 0; p < KP__FILED; p++) {
-        struct kp__budget *budget = budget_of(core, sub, p);
+        struct kp__budget *budget = ranked_in(core, sub, p);
         if (!budget || spare == kp__heap_holds(&sub->contest->evict[p])) continue;
         struct kp__contest *contest = kp__contest(core, sub);
         if (!spare) {
@@ -266,7 +269,7 @@ static void rank_idle(struct kp__core *core, struct kp__contest *contest, uint64
     contest->evict_rank = rank;
     for (int p = 0; p < KP__FILED; p++)
         if (kp__heap_holds(&contest->evict[p]))
-            kp__heap_fix(&budget_of(core, contest->sub, p)->evictable, &contest->evict[p]);
+            kp__heap_fix(&kp__budget_at(core, contest->sub, p)->evictable, &contest->evict[p]);
 }
 
 void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot)

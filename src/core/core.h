@@ -155,6 +155,13 @@ static inline bool kp__budget_may_take(struct kp__core *core, struct kp__budget 
            (core->starved == 0 || !kp__budget_outranked(core, budget, sub));
 }
 
+/* The budget at this place, below KP__FILED, if this key counts there; else NULL. */
+static inline struct kp__budget *kp__budget_at(struct kp__core *core, const struct kp__subpool *sub,
+                                               int place)
+{
+    return place == KP__POOL ? &core->live : kp__group_budget(sub, place - KP__GROUP_0);
+}
+
 /* The counts of a key have changed: file it by whether one of its idle resources can be evicted.
  * Only where some budget may want that. */
 static inline void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)

@@ -265,8 +265,8 @@ bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 
     if (h->refused || now < kp__rests_until(sub)) return false;
     if (h->tripped && kp__circuit_bars(sub, now)) return false;
-    /* after a failure one goes first, even where there is no pause (decide.c, healthy): in the
-     * background nobody needs an attempt of his own */
+    /* after a failure one goes first, even where there is no pause (unlike in decide_create.c,
+     * healthy): in the background nobody needs an attempt of his own */
     if (kp__sub_creating(sub) >= (h->failures ? 1 : sub->rules->max_creating)) return false;
     if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budgets_have_room(core, sub))
         return false;

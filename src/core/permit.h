@@ -74,8 +74,8 @@ void kp__promises_count(struct kp__core *core, const struct kp__subpool *sub, in
 
 /* The request that was to have the permit goes without it, so the promise ends. The victim goes all
  * the same, and until it is gone it is *waived*: a request of its heir that would evict takes it
- * over instead (decide.c), so that requests which give up early do not evict one each. Settle
- * afterwards. */
+ * over instead (decide_create.c), so that requests which give up early do not evict one each.
+ * Settle afterwards. */
 void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
                uint64_t now, struct kp__todo *todo);
 

@@ -6,6 +6,7 @@
  * free, and flow/get.c goes on with what is answered here.
  */
 #include "base/check.h"
+#include "core/decide.h"
 #include "core/over.h"
 #include "core/permit.h"
 #include "core/serve.h"
