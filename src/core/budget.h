@@ -68,7 +68,7 @@ struct kp__contest {
     struct kp__subpool *sub;
     struct kp__budget *lacks; /* the budget in whose heap it stands, or NULL */
     struct kp__heap_node starved;
-    struct kp__list held_up; /* on core->held_up (permit.h) */
+    struct kp__list held_up; /* on core->held_up (background.h) */
     struct kp__rank rank;
     struct kp__rank served; /* LIFO: when this key was served last, as the arrival of a request
                                that had come then (budget.c, came) */

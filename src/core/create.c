@@ -4,6 +4,7 @@
  */
 #include "core/create.h"
 
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/give.h"
 #include "core/permit.h"

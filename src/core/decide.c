@@ -11,6 +11,7 @@
 #include "core/decide.h"
 
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"

@@ -3,8 +3,9 @@
  * May this request create? decide.c asks, when nothing is there that it could take. The questions,
  * in this order: the key's health (what was told before, pauses, the circuit), creations under way,
  * the key's own room, and budgets over keys, where an idle resource elsewhere may make room: it is
- * chosen here, as the victim of the permit. What the background may create is in permit.c.
+ * chosen here, as the victim of the permit. What the background may create is in background.c.
  */
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/decide.h"
 #include "core/over.h"

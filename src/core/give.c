@@ -4,6 +4,7 @@
  * books, then settles (serve.c): what became free goes to whoever is next.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"

@@ -10,9 +10,9 @@
  * kp_rotate needs no more than that: it brings the end of each age forward.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/give.h"
-#include "core/permit.h"
 #include "core/renew.h"
 
 /* ---- the end of an age ----------------------------------------------------------------------- */

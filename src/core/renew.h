@@ -28,8 +28,8 @@ static inline bool kp__renewal_wanted(const struct kp__subpool *sub)
     return sub->rules->renew_ahead > 0 && n->making + n->spare < n->ageing;
 }
 
-/* A replacement for which there was a permit (kp__renew_permit, permit.h) is there; or its creation
- * failed. */
+/* A replacement for which there was a permit (kp__renew_permit, background.h) is there; or its
+ * creation failed. */
 void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo);
 void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 

@@ -5,10 +5,10 @@
  * nobody sees half of it; it looks at each key.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/give.h"
 #include "core/over.h"
-#include "core/permit.h"
 #include "core/resize.h"
 #include "core/serve.h"
 #include "core/table.h"

@@ -10,6 +10,7 @@
  * So a resource that is being revoked never reaches another borrower.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"

@@ -3,6 +3,7 @@
  * The one mover of slots (I1), the seats of their borrowers, and the index from a resource to its
  * slot. decide.c lends them, give.c takes them back.
  */
+#include "core/background.h"
 #include "core/doubt.h"
 #include "core/slot.h"
 

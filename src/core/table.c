@@ -4,6 +4,7 @@
  * share a live budget.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/permit.h"
 #include "core/table.h"

@@ -5,10 +5,10 @@
  * (life.c), the pool's own threads (crew.c), a simulated world, or the program.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"
-#include "core/permit.h"
 #include "core/renew.h"
 #include "core/serve.h"
 #include "core/table.h"

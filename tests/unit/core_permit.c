@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/permit.c: what the background is to make and may make, and how permits are taken
- * and given back.
+ * Tests of core/background.c and permit.c: what the background is to make and may make, and how
+ * permits are taken and given back.
  */
 #include "core_stage.h"
 

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/mail.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/create.h"
 #include "core/doubt.h"
