@@ -146,7 +146,7 @@ static void leave(struct kp__core *core, struct kp__contest *contest)
     if (--core->starved == 0) core->contention += core->latest - core->contended;
 }
 
-void kp__starve_now(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget)
+void kp__note_lack_now(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget)
 {
     struct kp__contest *contest = kp__contest(core, sub);
     if (contest->lacks && contest->lacks != budget) leave(core, contest);

@@ -106,9 +106,9 @@ bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp
 bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);
 
-/* Put the subpool into the heap of `budget`, ranked as of now, and no other; NULL: into none
- * (kp__starve, core.h). */
-void kp__starve_now(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget);
+/* Put the subpool into the heap of `budget`, ranked as of now, and no other; NULL: into none. For
+ * kp__note_lack (core.h). */
+void kp__note_lack_now(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget);
 
 /* This key is about to be handed a permit of each budget with this measure. */
 void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure measure);

@@ -134,17 +134,18 @@ static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
     if (core->starved || sub->contest->share.at < core->contention) kp__account_now(core, sub);
 }
 
-/* This subpool lacks a permit of `budget`, or (NULL) of none: mostly it did not before, either. */
-static inline void kp__starve(struct kp__core *core, struct kp__subpool *sub,
-                              struct kp__budget *budget)
+/* This subpool lacks a permit of `budget`, and is starved; or (NULL) of none, which mostly was so
+ * before. */
+static inline void kp__note_lack(struct kp__core *core, struct kp__subpool *sub,
+                                 struct kp__budget *budget)
 {
-    if (budget || sub->contest->lacks) kp__starve_now(core, sub, budget);
+    if (budget || sub->contest->lacks) kp__note_lack_now(core, sub, budget);
 }
 
 /* What this subpool holds has changed, or who waits first: if it lacks a permit, rank it anew. */
 static inline void kp__rank_anew(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (sub->contest->lacks) kp__starve_now(core, sub, sub->contest->lacks);
+    if (sub->contest->lacks) kp__note_lack_now(core, sub, sub->contest->lacks);
 }
 
 /* May this subpool take a permit now: is there one, and does no starved key rank before it? */

@@ -163,7 +163,7 @@ static enum kp__verdict want_token(struct kp__look *l)
 {
     struct kp__core *core = l->core;
     struct kp__budget *budget = &core->rate.budget;
-    if (l->sub->contest->lacks == budget) kp__starve(core, l->sub, budget); /* ranked anew */
+    if (l->sub->contest->lacks == budget) kp__note_lack(core, l->sub, budget); /* ranked anew */
     bool first = !kp__budget_outranked(core, budget, l->sub);
     uint64_t at = kp__token_at(&core->rate, l->now);
 

@@ -170,8 +170,8 @@ static void stand_anew(struct kp__core *core, bool by_arrival)
     kp__map_each(&core->groups, forget_group, NULL);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         struct kp__budget *lacks = sub->contest->lacks;
-        kp__starve(core, sub, NULL);
-        kp__starve(core, sub, lacks);
+        kp__note_lack(core, sub, NULL);
+        kp__note_lack(core, sub, lacks);
     }
 }
 

@@ -165,7 +165,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             }
         }
         if (again && sub->waiting > 0) continue;
-        kp__starve(core, sub, short_of);
+        kp__note_lack(core, sub, short_of);
         if (waived) kp__settle(core, sub, now, todo); /* what was promised is for others now */
         return served;
     }

@@ -100,7 +100,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
                     struct kp__group *group[KP__GROUPS_AND_PAIR], struct kp__rules **old)
 {
     kp__account(core, sub); /* by the old weight */
-    kp__starve(core, sub, NULL);
+    kp__note_lack(core, sub, NULL);
     add_up(core, sub->rules, -1);
     add_up(core, rules, 1);
     *old = kp__rules_unref(sub->rules);

@@ -31,7 +31,7 @@ static void room_must_be_owed_to_who_is_a_whole_permit_behind(void **state)
         stage_rule(&s, mine, &rules[0], -1, -1);
         stage_rule(&s, poor, &rules[1], -1, -1);
         assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* nobody is starved */
-        kp__starve(&s.core, poor, &s.core.live);
+        kp__note_lack(&s.core, poor, &s.core.live);
         assert_false(kp__budget_owed(&s.core, &s.core.live, poor)); /* not to oneself */
         kp__share_begin(&s.core, &s.core.live, mine);
         kp__contest(&s.core, poor)->rank.score =
@@ -52,22 +52,22 @@ static void floors_and_arrival_must_owe_by_rank_alone(void **state)
     below.floor = 3;
     struct kp__subpool *mine = stage_key(&s), *poor = stage_key(&s);
     stage_rule(&s, poor, &below, -1, -1);
-    kp__starve(&s.core, poor, &s.core.live);
+    kp__note_lack(&s.core, poor, &s.core.live);
     kp__contest(&s.core, poor)->rank.score += 100 * ONE;
     assert_true(kp__budget_owed(&s.core, &s.core.live, mine)); /* it is below its floor */
     stage_rule(&s, mine, &below, -1, -1); /* it settles: no request waits there */
-    kp__starve(&s.core, poor, &s.core.live);
+    kp__note_lack(&s.core, poor, &s.core.live);
     kp__contest(&s.core, poor)->rank.score += 100 * ONE;
     assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* both are: by score */
     kp__contest(&s.core, poor)->rank.score = kp__share_score(&s.core.live, mine) - 1;
     assert_true(kp__budget_owed(&s.core, &s.core.live, mine));
     stage_rule(&s, poor, &s.rules, -1, -1);
-    kp__starve(&s.core, poor, &s.core.live);
+    kp__note_lack(&s.core, poor, &s.core.live);
     kp__contest(&s.core, poor)->rank.score -= 100 * ONE;
     assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* only mine is below */
     s.core.by_arrival = true;
     stage_rule(&s, mine, &s.rules, -1, -1);
-    kp__starve(&s.core, poor, &s.core.live);
+    kp__note_lack(&s.core, poor, &s.core.live);
     kp__contest(&s.core, poor)->rank.arrived = UINT64_MAX - 1; /* no request of mine waits: last */
     assert_true(kp__budget_owed(&s.core, &s.core.live, mine));
     kp__contest(&s.core, poor)->rank.arrived = UINT64_MAX;
@@ -101,7 +101,7 @@ static void room_must_be_owed_by_one_above_its_share_to_one_below(void **state)
             stage_rule(&s, sub[k], &rules[k], -1, -1);
             for (uint32_t n = 0; n < cases[i].held[k]; n++) kp__lent_take(&s.core, sub[k]);
         }
-        kp__starve(&s.core, sub[1], &s.core.lent);
+        kp__note_lack(&s.core, sub[1], &s.core.lent);
         kp__share_begin(&s.core, &s.core.lent, sub[0]);
         kp__contest(&s.core, sub[1])->rank.score =
             kp__share_score(&s.core.lent, sub[0]) - 1;
@@ -122,7 +122,7 @@ static void nothing_must_be_owed_to_oneself_however_old_ones_rank_is(void **stat
     stage_open(&s);
     struct kp__subpool *sub = stage_key(&s);
     kp__lent_take(&s.core, sub);
-    kp__starve(&s.core, sub, &s.core.lent);
+    kp__note_lack(&s.core, sub, &s.core.lent);
     s.core.usual[KP__LEASED].hold = 10;
     s.core.lent.looked_at = s.core.latest += 1000;
     s.core.lent.looks = 8;
@@ -161,7 +161,7 @@ static void what_is_in_use_must_be_owed_by_what_the_key_has_without_it(void **st
         stage_rule(&s, mine, &rules, -1, -1);
         for (uint32_t n = 0; n < cases[i].held; n++) kp__lent_take(&s.core, mine);
         assert_false(kp__budget_owed_used(&s.core, &s.core.lent, mine)); /* nobody is starved */
-        kp__starve(&s.core, poor, &s.core.lent);
+        kp__note_lack(&s.core, poor, &s.core.lent);
         kp__share_begin(&s.core, &s.core.lent, mine);
         kp__contest(&s.core, poor)->rank.score =
             kp__share_score(&s.core.lent, mine) - cases[i].behind;

@@ -314,7 +314,7 @@ static void wake_ups_must_wait_until_the_lock_is_given_back(void **state)
     assert_int_equal(s.wakes, 0);
     kp__todo_run_wakes(&s.todo);
     assert_int_equal(s.wakes, 3);
-    kp__starve(&s.core, sub, NULL);
+    kp__note_lack(&s.core, sub, NULL);
     stage_close(&s);
 }
 
