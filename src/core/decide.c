@@ -121,12 +121,12 @@ static struct kp__slot *not_owed(struct kp__look *l, struct kp__slot *slot)
     struct kp__slot *drains = l->sub->rare->draining;
 
     if (drains && !owed_elsewhere(l->core, drains)) {
-        kp__drain(l->core, drains, false);
+        kp__drain_end(l->core, drains);
         kp__open_seats(l->core, drains);
         return slot ? slot : ready_slot(l->core, l->sub, l->now, l->todo);
     }
     if (!drains && slot && l->sub->count[KP__IDLE] == 0 && owed_elsewhere(l->core, slot)) {
-        kp__drain(l->core, slot, true);
+        kp__drain_begin(l->core, slot);
         return ready_slot(l->core, l->sub, l->now, l->todo);
     }
     return slot;

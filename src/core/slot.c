@@ -141,7 +141,7 @@ static void leave_lists(struct kp__core *core, struct kp__slot *slot)
 {
     kp__list_remove(&slot->link);
     kp__close_seats(slot);
-    if (slot->errand->draining) kp__drain(core, slot, false);
+    if (slot->errand->draining) kp__drain_end(core, slot);
 }
 
 static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
@@ -273,16 +273,25 @@ void kp__slot_record(struct kp__core *core, struct kp__slot *slot, enum kp__stat
     change_list(core, slot, state);
 }
 
-void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)
+void kp__drain_begin(struct kp__core *core, struct kp__slot *slot)
 {
     struct kp__rare *rare = kp__rare(core, slot->sub);
 
-    kp__errand_of(slot)->draining = on;
-    rare->draining = on ? slot : NULL;
+    kp__errand_of(slot)->draining = true;
+    rare->draining = slot;
+    kp__list_push_back(&core->drains, &rare->drains);
+    core->draining++;
+    kp__close_seats(slot);
+}
+
+void kp__drain_end(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__rare *rare = kp__rare(core, slot->sub);
+
+    kp__errand_of(slot)->draining = false;
+    rare->draining = NULL;
     kp__list_remove(&rare->drains);
-    if (on) kp__list_push_back(&core->drains, &rare->drains);
-    core->draining += on ? 1 : UINT32_MAX;
-    kp__close_seats(slot); /* harmless if off: it was on no such list */
+    core->draining--;
 }
 
 /* ---- seats ----------------------------------------------------------------------------------- */

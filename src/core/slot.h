@@ -214,8 +214,9 @@ void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
 void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
 void kp__review_seats(struct kp__core *core, struct kp__slot *slot);
 
-/* Let nobody else share it, so that it becomes idle when its leases end; off: allow it again. */
-void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
+/* Let nobody else share it, so that it becomes idle when its leases end; or allow it again. */
+void kp__drain_begin(struct kp__core *core, struct kp__slot *slot);
+void kp__drain_end(struct kp__core *core, struct kp__slot *slot);
 
 /* ---- the index by resource ------------------------------------------------------------------- */
 

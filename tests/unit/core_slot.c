@@ -292,7 +292,7 @@ static void one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_other
     for (int i = 1; i < 3; i++) assert_ptr_equal(stage_lend(&s, sub), slot);
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
     struct kp__slot *other = stage_take(&s, &r);
-    kp__drain(&s.core, slot, true);
+    kp__drain_begin(&s.core, slot);
     kp__open_seats(&s.core, slot); /* one that was being looked at is found good */
     stage_check(&s);
     stage_give(&s, slot, 1, true);
