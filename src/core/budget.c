@@ -226,7 +226,7 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
  * no rank of its own. */
 static struct kp__budget *ranked_in(struct kp__core *core, struct kp__subpool *sub, int place)
 {
-    if (place == KP__POOL && core->live.cap == KP__UNBOUND && core->spare == KP__SPARE_USUAL)
+    if (place == KP__POOL && core->live.cap == KP__UNBOUND && core->evictable == KP__EVICT_USUAL)
         return NULL;
     return kp__budget_at(core, sub, place);
 }
@@ -239,23 +239,24 @@ static bool is_filed(const struct kp__contest *contest)
     return false;
 }
 
-static bool has_spare(const struct kp__core *core, const struct kp__subpool *sub)
+/* Has it an idle slot that may be evicted? */
+static bool any_evictable(const struct kp__core *core, const struct kp__subpool *sub)
 {
-    if (core->spare == KP__SPARE_NONE || (core->spare == KP__SPARE_USUAL && !core->evicts))
+    if (core->evictable == KP__EVICT_NONE || (core->evictable == KP__EVICT_USUAL && !core->evicts))
         return false;
     if (!sub->rules || sub->count[KP__IDLE] == 0) return false;
-    return core->spare == KP__SPARE_ANY || kp__sub_staying(sub) > kp__sub_kept(sub);
+    return core->evictable == KP__EVICT_ANY || kp__sub_staying(sub) > kp__sub_kept(sub);
 }
 
 void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub)
 {
-    bool spare = has_spare(core, sub);
+    bool evictable = any_evictable(core, sub);
 
     for (int p = 0; p < KP__FILED; p++) {
         struct kp__budget *budget = ranked_in(core, sub, p);
-        if (!budget || spare == kp__heap_holds(&sub->contest->evict[p])) continue;
+        if (!budget || evictable == kp__heap_holds(&sub->contest->evict[p])) continue;
         struct kp__contest *contest = kp__contest(core, sub);
-        if (!spare) {
+        if (!evictable) {
             kp__heap_remove(&budget->evictable, &contest->evict[p]);
             continue;
         }

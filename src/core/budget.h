@@ -34,7 +34,7 @@ struct kp__budget {
     int64_t peak;      /* after cap was lowered, `used` may still be up to this; it only falls */
     int64_t closing;   /* of a group: how many of `used` are being destroyed, and not promised */
     struct kp__heap starved;   /* subpools, by kp__rank */
-    struct kp__heap evictable; /* subpools with an idle slot to spare, least recently used first */
+    struct kp__heap evictable; /* subpools with an evictable slot, least recently used first */
     enum kp__place place;
     enum kp__measure measure;
     uint64_t virtual_time;     /* share.h: the lag of whoever was served last */
@@ -119,14 +119,14 @@ struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *
 
 /* Which idle slots may be evicted. All but USUAL are only for the moment in which a budget changes
  * (resize.c). */
-enum kp__spare {
-    KP__SPARE_USUAL, /* those above what their keys are to keep, if evict_other_keys allows it */
-    KP__SPARE_NONE,
-    KP__SPARE_ABOVE, /* those above what their keys are to keep */
-    KP__SPARE_ANY
+enum kp__evictable {
+    KP__EVICT_USUAL, /* those above what their keys are to keep, if evict_other_keys allows it */
+    KP__EVICT_NONE,
+    KP__EVICT_ABOVE, /* those above what their keys are to keep */
+    KP__EVICT_ANY
 };
 
-/* File or unfile a subpool among those with an idle slot to spare; called whenever its counts have
+/* File or unfile a subpool among those with an evictable slot; called whenever its counts have
  * changed (kp__evictable_update, core.h). Its rank there may be too early: that is corrected when
  * it comes to the top. */
 void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub);

@@ -65,7 +65,7 @@ struct kp__core {
     bool evicts, by_arrival; /* budget.evict_other_keys, KP_ACROSS_ARRIVAL */
     bool last_first;         /* limits.wait_order of the pool, when it was opened */
     bool shrunk;             /* a budget was lowered once: more may be live than it allows */
-    enum kp__spare spare;    /* which idle ones may be evicted; USUAL, except within resize.c */
+    enum kp__evictable evictable; /* which idle ones; USUAL, except within resize.c */
 
     /* keys and resources */
     enum kp__phase phase;

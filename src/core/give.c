@@ -73,7 +73,7 @@ kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, kp_ca
     if (core->phase == KP__CLOSED) return KP_CAUSE_CLOSED;
     if (kp__is_used_up(slot)) return KP_CAUSE_USES;
     if (kp__is_too_old(slot, KP_CHECK_RETURN | KP_CHECK_GET, now)) return kp__end_of_age(slot);
-    if (slot->ageing && kp__has_spare(slot->sub)) return KP_CAUSE_RENEWED;
+    if (slot->ageing && kp__ageing_may_go(slot->sub)) return KP_CAUSE_RENEWED;
     if (kp__over_live(core, slot->sub, most)) return KP_CAUSE_SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return KP_CAUSE_NONE;
     return kp__over_idle(core, slot->sub, 1) ? KP_CAUSE_SURPLUS : KP_CAUSE_NONE;

@@ -127,7 +127,7 @@ void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo 
         (void)kp__doom(core, goes, KP_CAUSE_RENEWED, todo);
 }
 
-bool kp__has_spare(const struct kp__subpool *sub)
+bool kp__ageing_may_go(const struct kp__subpool *sub)
 {
     return sub->rare->renewal.spare > 0 &&
            (sub->waiting == 0 || kp__sub_staying(sub) > sub->rules->max_live);

@@ -35,7 +35,7 @@ void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t
 
 /* An ageing one came back: is its replacement there, so that it may go? While the key has no more
  * than it may have, those who wait are served first. */
-bool kp__has_spare(const struct kp__subpool *sub);
+bool kp__ageing_may_go(const struct kp__subpool *sub);
 
 /* An ageing slot is being closed, or was revoked. */
 void kp__aged(struct kp__core *core, struct kp__slot *slot);

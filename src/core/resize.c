@@ -16,9 +16,9 @@
 /* ---- surplus goes ---------------------------------------------------------------------------- */
 
 /* Rank the idle ones of all keys anew. */
-static void rank_all(struct kp__core *core, enum kp__spare spare)
+static void rank_all(struct kp__core *core, enum kp__evictable which)
 {
-    core->spare = spare;
+    core->evictable = which;
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;)
         kp__evictable_file(core, sub);
 }
@@ -26,8 +26,8 @@ static void rank_all(struct kp__core *core, enum kp__spare spare)
 /* As usual a pool without a limit keeps no rank of its own: so first all are taken out. */
 static void rank_as_usual(struct kp__core *core)
 {
-    if (core->live.cap == KP__UNBOUND) rank_all(core, KP__SPARE_NONE);
-    rank_all(core, KP__SPARE_USUAL);
+    if (core->live.cap == KP__UNBOUND) rank_all(core, KP__EVICT_NONE);
+    rank_all(core, KP__EVICT_USUAL);
 }
 
 /* Close the least worthy idle slot that this budget counts; false: there is none. */
@@ -80,7 +80,7 @@ static bool any_surplus(struct resize *r)
 
 /* What is closed in which pass: slots above what their keys are to keep; then any. */
 enum { PASSES = 2 };
-static const enum kp__spare spare_in[PASSES] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
+static const enum kp__evictable closed_in[PASSES] = { KP__EVICT_ABOVE, KP__EVICT_ANY };
 
 /* Close what is surplus. */
 static void trim(struct resize *r)
@@ -88,14 +88,14 @@ static void trim(struct resize *r)
     struct kp__core *core = r->core;
 
     for (int pass = 0; pass < PASSES && any_surplus(r); pass++) {
-        rank_all(core, spare_in[pass]);
+        rank_all(core, closed_in[pass]);
         kp__map_each(&core->groups, trim_group, r);
         while (kp__over_pool(core, 0) && close_one(core, &core->live, r->todo)) continue;
         while ((int64_t)core->count[KP__IDLE] > core->max_idle &&
                close_one(core, &core->live, r->todo))
             continue;
     }
-    if (core->spare != KP__SPARE_USUAL || r->other_ranks) rank_as_usual(core);
+    if (core->evictable != KP__EVICT_USUAL || r->other_ranks) rank_as_usual(core);
 }
 
 void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
@@ -106,7 +106,7 @@ void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint6
     if (!kp__over_groups(sub, 0)) return;
     kp__lane_shut_all(core, now);
     for (int pass = 0; pass < PASSES && kp__over_groups(sub, 0); pass++) {
-        rank_all(core, spare_in[pass]);
+        rank_all(core, closed_in[pass]);
         for (int g = 0; g < KP__GROUPS; g++)
             if (kp__group_budget(sub, g)) trim_group(&sub->contest->group[g]->node, &r);
     }

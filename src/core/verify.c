@@ -277,7 +277,7 @@ void kp__verify(struct kp__core *core)
     require(is_within(&core->live), "I3 budget.max_live");
     require(!kp__over_pool(core, 0) || core->count[KP__IDLE] == 0,
             "I3 an idle one, and more stay than budget.max_live");
-    require(core->spare == KP__SPARE_USUAL, "I5 victims as usual");
+    require(core->evictable == KP__EVICT_USUAL, "I5 victims as usual");
     require(core->creating.used + core->tests ==
                 (int64_t)core->count[KP__CREATING] + core->promised,
             "I3 creating permits = creations");
