@@ -86,12 +86,11 @@ static void unmark(struct kp__cell *cell)
  */
 static void each_marked(const struct kp__subpool *sub, void (*what)(struct kp__cell *))
 {
-    for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        const struct kp__list *list = KP__SLOTS(sub, state), *node;
-        for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
-            struct kp__cell *cell = marked(KP__OF(node, const struct kp__slot, link));
-            if (cell) what(cell);
-        }
+    const struct kp__slot *slot = NULL;
+
+    while ((slot = kp__next_idle_or_lent(sub, slot)) != NULL) {
+        struct kp__cell *cell = marked(slot);
+        if (cell) what(cell);
     }
 }
 

@@ -233,10 +233,9 @@ static uint8_t name_cells(struct kp__core *core, struct kp__subpool *sub)
     make_lists(sub, many);
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         int64_t most = kp__lane_most(core, sub, state);
-        const struct kp__list *list = KP__SLOTS(sub, state), *node;
-        for (node = kp__list_first(list); node && k < sub->term->room;
-             node = kp__list_next(list, node)) {
-            struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+        struct kp__slot *slot = NULL;
+        while (k < sub->term->room &&
+               (slot = kp__next_slot(KP__SLOTS(sub, state), slot)) != NULL) {
             slot->on_lane = most > 0 && is_plain(slot) && give_cell(core, sub, slot);
             if (!slot->on_lane) continue;
             set_cell(sub, k++, slot->cell);
@@ -263,11 +262,8 @@ static void swing_open(struct kp__core *core, struct kp__slot *slot)
 
 static void swing_all_open(struct kp__core *core, struct kp__subpool *sub)
 {
-    for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        const struct kp__list *list = KP__SLOTS(sub, state), *node;
-        for (node = kp__list_first(list); node; node = kp__list_next(list, node))
-            swing_open(core, KP__OF(node, struct kp__slot, link));
-    }
+    for (struct kp__slot *slot = NULL; (slot = kp__next_idle_or_lent(sub, slot)) != NULL;)
+        swing_open(core, slot);
 }
 
 /* Where the guide is to lead: straight to the only cell, if that knows the key; or to the lane. */

@@ -99,15 +99,12 @@ void kp__aged(struct kp__core *core, struct kp__slot *slot)
 /* Of the ageing slots in this state that are not doomed, the one whose age ends first; or NULL. */
 static struct kp__slot *next_ageing(const struct kp__subpool *sub, enum kp__state state)
 {
-    const struct kp__list *list = KP__SLOTS(sub, state), *node;
-    struct kp__slot *next = NULL;
+    struct kp__slot *first = NULL, *slot = NULL;
 
-    for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
-        struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-        if (slot->ageing && !slot->errand->doomed && (!next || slot->age_end < next->age_end))
-            next = slot;
-    }
-    return next;
+    while ((slot = kp__next_slot(KP__SLOTS(sub, state), slot)) != NULL)
+        if (slot->ageing && !slot->errand->doomed && (!first || slot->age_end < first->age_end))
+            first = slot;
+    return first;
 }
 
 void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)

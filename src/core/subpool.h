@@ -170,6 +170,25 @@ static inline const struct kp__list *kp__holding(const struct kp__subpool *sub, 
     return i < KP__LISTED ? &sub->listed[i] : &sub->rare->tested;
 }
 
+/* Goes through the slots on one of these lists: NULL asks for the first, and means no more. */
+static inline struct kp__slot *kp__next_slot(const struct kp__list *list,
+                                             const struct kp__slot *after)
+{
+    struct kp__list *node = after ? kp__list_next(list, &after->link) : kp__list_first(list);
+
+    return node ? KP__OF(node, struct kp__slot, link) : NULL;
+}
+
+/* The same through the idle slots, then the lent ones, which is where those on a lane are. */
+static inline struct kp__slot *kp__next_idle_or_lent(const struct kp__subpool *sub,
+                                                     const struct kp__slot *after)
+{
+    bool idle = !after || after->state == KP__IDLE;
+    struct kp__slot *next = kp__next_slot(KP__SLOTS(sub, idle ? KP__IDLE : KP__LENT), after);
+
+    return next || !idle ? next : kp__next_slot(KP__SLOTS(sub, KP__LENT), NULL);
+}
+
 /* Its key, where that lies. */
 static inline void *kp__key_at(const struct kp__subpool *sub)
 {

@@ -55,35 +55,57 @@ static uint64_t ahead_of(uint64_t at, uint64_t ttl)
     return at == KP__NEVER ? KP__NEVER : at > slack ? at - slack : 0;
 }
 
+/* `span` / TERMS from now on; KP__NEVER if the span is that. */
+static uint64_t part_of(uint64_t span, uint64_t now)
+{
+    return span == KP__NEVER ? KP__NEVER : kp__later(now, span / TERMS);
+}
+
+/* For how long a slot may be idle, by those rules that are checked at all. */
+static uint64_t idle_span(const struct kp__rules *r)
+{
+    return kp__sooner(r->idle_check ? r->idle_ttl : KP__NEVER,
+                      r->excess_check ? r->excess_ttl : KP__NEVER);
+}
+
+static bool validates_gets(const struct kp__core *core, const struct kp__rules *r)
+{
+    return core->validates && (r->validate_on & KP_CHECK_GET);
+}
+
+/* The end by the rules alone, whatever slots there are. */
+static uint64_t end_by_rules(const struct kp__core *core, const struct kp__rules *r, uint64_t now)
+{
+    uint64_t until = kp__sooner(kp__later(now, core->leak_after), part_of(r->revoke_after, now));
+
+    until = kp__sooner(until, part_of(idle_span(r), now));
+    if (validates_gets(core, r)) until = kp__sooner(until, part_of(r->validate_after, now));
+    if (core->validates) until = kp__sooner(until, part_of(r->validate_every, now));
+    return until;
+}
+
+/* The end by the age of this slot, and by how long it has been idle. */
+static uint64_t end_by_slot(const struct kp__core *core, const struct kp__slot *slot)
+{
+    const struct kp__rules *r = slot->sub->rules;
+    uint64_t max_age = r->age_check ? r->max_age : KP__NEVER, until = KP__NEVER;
+
+    if (r->age_check) until = kp__sooner(until, ahead_of(slot->age_end, max_age));
+    if (slot->state != KP__IDLE) return until;
+    until = kp__sooner(until, ahead_of(kp__expires_at(slot, KP_CHECK_GET | KP_CHECK_KEEPER),
+                                       kp__sooner(idle_span(r), max_age)));
+    if (validates_gets(core, r))
+        until = kp__sooner(until,
+                           ahead_of(kp__later(slot->since, r->validate_after), r->validate_after));
+    return until;
+}
+
 uint64_t kp__term_end(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
 {
-    const struct kp__rules *r = sub->rules;
-    bool doubts = core->validates && (r->validate_on & KP_CHECK_GET);
-    uint64_t until = kp__later(now, core->leak_after), ttl = KP__NEVER;
-
     if (core->clocked && core->least_term == 0) return now + 1; /* for tests: exact ages */
-    if (r->idle_check) ttl = kp__sooner(ttl, r->idle_ttl);
-    if (r->excess_check) ttl = kp__sooner(ttl, r->excess_ttl);
-    if (ttl != KP__NEVER) until = kp__sooner(until, kp__later(now, ttl / TERMS));
-    if (r->revoke_after != KP__NEVER)
-        until = kp__sooner(until, kp__later(now, r->revoke_after / TERMS));
-    if (r->age_check) ttl = kp__sooner(ttl, r->max_age);
-    if (doubts) until = kp__sooner(until, kp__later(now, r->validate_after / TERMS));
-    if (core->validates && r->validate_every != KP__NEVER)
-        until = kp__sooner(until, kp__later(now, r->validate_every / TERMS));
-    for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        const struct kp__list *list = KP__SLOTS(sub, state), *node;
-        for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
-            const struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-            if (r->age_check) until = kp__sooner(until, ahead_of(slot->age_end, r->max_age));
-            if (state != KP__IDLE) continue;
-            until = kp__sooner(until,
-                           ahead_of(kp__expires_at(slot, KP_CHECK_GET | KP_CHECK_KEEPER), ttl));
-            if (doubts)
-                until = kp__sooner(until, ahead_of(kp__later(slot->since, r->validate_after),
-                                               r->validate_after));
-        }
-    }
+    uint64_t until = end_by_rules(core, sub->rules, now);
+    for (struct kp__slot *slot = NULL; (slot = kp__next_idle_or_lent(sub, slot)) != NULL;)
+        until = kp__sooner(until, end_by_slot(core, slot));
     return until;
 }
 

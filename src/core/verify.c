@@ -120,9 +120,8 @@ static void verify_renewal(const struct kp__subpool *sub)
     uint32_t ageing = 0;
 
     for (int i = 0; i < KP__HOLDINGS; i++) {
-        const struct kp__list *list = kp__holding(sub, i), *l;
-        for (l = kp__list_first(list); l; l = kp__list_next(list, l))
-            ageing += KP__OF(l, const struct kp__slot, link)->ageing;
+        const struct kp__slot *slot = NULL;
+        while ((slot = kp__next_slot(kp__holding(sub, i), slot)) != NULL) ageing += slot->ageing;
     }
     require(ageing == n->ageing && n->spare <= ageing, "I2 those that age, and their replacements");
     require(n->making <= sub->count[KP__CREATING], "I2 replacements are being made");
@@ -131,19 +130,16 @@ static void verify_renewal(const struct kp__subpool *sub)
 /* As many cells of its lane as it says have a home; a word on no open lane is not even marked. */
 static void verify_homes(const struct kp__subpool *sub)
 {
+    const struct kp__slot *slot = NULL;
     uint32_t homes = 0;
 
-    for (int s = KP__IDLE; s <= KP__LENT; s++) {
-        const struct kp__list *list = KP__SLOTS(sub, s), *l;
-        for (l = kp__list_first(list); l; l = kp__list_next(list, l)) {
-            const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
-            const struct kp__cell *cell = slot->cell ? KP__CELL_OF(slot) : NULL;
-            /* relaxed, both: words are marked, and homes given and taken, only under the lock */
-            if (!cell || !(atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED))
-                continue;
-            require(slot->on_lane, "I7 a word is marked that is on no open lane");
-            homes += atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NO_HOME;
-        }
+    while ((slot = kp__next_idle_or_lent(sub, slot)) != NULL) {
+        const struct kp__cell *cell = slot->cell ? KP__CELL_OF(slot) : NULL;
+        /* relaxed, both: words are marked, and homes given and taken, only under the lock */
+        if (!cell || !(atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED))
+            continue;
+        require(slot->on_lane, "I7 a word is marked that is on no open lane");
+        homes += atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NO_HOME;
     }
     require(homes == (sub->term ? sub->term->homes : 0), "I7 a lane knows how many have a home");
     require(homes == 0 || sub->open, "I7 a lane is shut, and a word of it has a home");
@@ -183,11 +179,10 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
 /* How many of its slots are on its open lane, which reserves something for each. */
 static uint32_t on_lane(const struct kp__subpool *sub, enum kp__state state)
 {
-    const struct kp__list *list = KP__SLOTS(sub, state);
+    const struct kp__slot *slot = NULL;
     uint32_t n = 0;
 
-    for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l))
-        n += KP__OF(l, const struct kp__slot, link)->on_lane;
+    while ((slot = kp__next_slot(KP__SLOTS(sub, state), slot)) != NULL) n += slot->on_lane;
     return n;
 }
 
@@ -213,14 +208,12 @@ static void verify_lanes(const struct kp__core *core)
 /* Marks of probes on its leases; those of permits and creations are on no list. */
 static uint32_t marks(const struct kp__subpool *sub)
 {
-    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+    const struct kp__slot *slot = NULL;
     uint32_t n = 0;
 
-    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
-        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL)
         for (uint32_t i = 0; i < slot->errand->seats; i++)
             n += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->probe;
-    }
     return n;
 }
 
