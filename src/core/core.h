@@ -189,7 +189,7 @@ static inline uint64_t kp__lane_next(const struct kp__core *core)
 {
     const struct kp__heap_node *first = kp__heap_top(&core->open);
 
-    return first ? KP__OF(first, struct kp__term, node)->until : KP__NEVER;
+    return first ? KP__OF(first, struct kp__lane_books, node)->until : KP__NEVER;
 }
 
 #if defined KP_VERIFY && KP_VERIFY

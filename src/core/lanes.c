@@ -11,12 +11,13 @@ static struct kp__subpool *first_open(const struct kp__core *core)
 {
     struct kp__heap_node *top = kp__heap_top(&core->open);
 
-    return top ? KP__OF(top, struct kp__term, node)->sub : NULL;
+    return top ? KP__OF(top, struct kp__lane_books, node)->sub : NULL;
 }
 
 static bool ends_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return KP__OF(a, struct kp__term, node)->until < KP__OF(b, struct kp__term, node)->until;
+    return KP__OF(a, struct kp__lane_books, node)->until <
+           KP__OF(b, struct kp__lane_books, node)->until;
 }
 
 void kp__lanes_init(struct kp__core *core)
@@ -41,8 +42,8 @@ static bool first_ends_by(struct kp__core *core, struct together *t, uint64_t en
 {
     struct kp__subpool *sub = first_open(core);
 
-    if (!sub || sub->term->until > end) return false;
-    kp__heap_remove(&core->open, &sub->term->node);
+    if (!sub || sub->lane_books->until > end) return false;
+    kp__heap_remove(&core->open, &sub->lane_books->node);
     t->sub[t->many++] = sub;
     return true;
 }
@@ -63,7 +64,7 @@ void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
     kp__note_time(core, now);
     shut_first(core, &t, now, most, now);
     for (uint32_t i = 0; i < t.many; i++)
-        if (t.sub[i]->term->served > 0) kp__lane_open(core, t.sub[i], now);
+        if (t.sub[i]->lane_books->served > 0) kp__lane_open(core, t.sub[i], now);
 }
 
 /* Where many are open, the heap is emptied at once: removing one costs a walk down the heap. */
@@ -75,7 +76,7 @@ static void shut_many(struct kp__core *core, uint64_t now)
     kp__heap_init(&core->open, ends_before);
     while ((sub = kp__next_sub(core, sub)) != NULL) {
         if (!sub->open) continue;
-        kp__heap_node_init(&sub->term->node);
+        kp__heap_node_init(&sub->lane_books->node);
         t.sub[t.many++] = sub;
         if (t.many < KP__TOGETHER) continue;
         shut(core, &t, now);

@@ -83,14 +83,15 @@ struct kp__rare {
     uint32_t revoking;          /* slots for which driver.revoke is under way */
 };
 
-/* What a key keeps of its lane (core/lane.h), once it has one. */
-struct kp__term {
+/* The books of a key's lane (core/lane.h), which it has as long as it has a line: unlike what is in
+ * the line, nobody reads them without the pool's lock. */
+struct kp__lane_books {
     struct kp__heap_node node; /* among those with an open lane, by `until` */
     struct kp__subpool *sub;
     uint64_t until;            /* the end of the latest term */
     uint64_t opened;           /* when it opened last ... */
     uint64_t served;           /* ... and how many leases began on it until it was shut */
-    uint32_t lane;             /* the number of its line for the hit path */
+    uint32_t line;             /* the number of that line */
     uint32_t era;              /* the core's when it opened last */
     uint16_t room;             /* how many cells its lists hold */
     uint16_t penalty;          /* opening did not pay lately: so many releases more to wait */
@@ -115,7 +116,7 @@ struct kp__key_due {
 };
 
 /* Parts that lie apart (base/slab.h). */
-enum { KP__PART_DUE, KP__PART_CONTEST, KP__PART_RARE, KP__PART_TERM, KP__PART_CIRCUIT };
+enum { KP__PART_DUE, KP__PART_CONTEST, KP__PART_RARE, KP__PART_LANE_BOOKS, KP__PART_CIRCUIT };
 
 /* Two states have a list in the subpool itself: idle and lent. */
 enum { KP__LISTED = KP__LENT - KP__IDLE + 1 };
@@ -155,7 +156,7 @@ struct kp__subpool {
     /* parts that lie apart. To be read; to write: kp__contest, kp__rare, which begin them */
     const struct kp__contest *contest; /* how it competes with other keys (core/budget.h) */
     const struct kp__rare *rare;
-    struct kp__term *term; /* or NULL: it has no lane */
+    struct kp__lane_books *lane_books; /* or NULL: it has no lane */
 
     struct kp__tally tally;
 };
@@ -200,7 +201,7 @@ extern const struct kp__contest kp__no_contest;
 extern const struct kp__rare kp__no_rare;
 void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub);
 void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub);
-void kp__term_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t lane);
+void kp__lane_books_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t line);
 
 /* Has it been begun? */
 static inline bool kp__has_rare(const struct kp__subpool *sub)
@@ -211,7 +212,7 @@ static inline bool kp__has_rare(const struct kp__subpool *sub)
 /* The number of its line for the hit path (core/lane.h), or 0. */
 static inline uint32_t kp__lane_number(const struct kp__subpool *sub)
 {
-    return sub->term ? sub->term->lane : 0;
+    return sub->lane_books ? sub->lane_books->line : 0;
 }
 
 /* Are requests that would be served too late told so at once (core/late.h)? */

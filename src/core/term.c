@@ -113,20 +113,20 @@ uint64_t kp__term_end(const struct kp__core *core, const struct kp__subpool *sub
 
 /* Did it pay to open the lane? For SLOTS_PER_HIT slots that costs less than one hit saves; and next
  * to nothing, compared with the time, if the lane was open for NS_PER_SLOT for each slot. */
-static bool has_paid(const struct kp__term *term, uint64_t now)
+static bool has_paid(const struct kp__lane_books *books, uint64_t now)
 {
     enum { SLOTS_PER_HIT = 16, NS_PER_SLOT = 50000 };
-    uint64_t lasted = term->opened ? now - term->opened : 0; /* 0: opened without a clock */
+    uint64_t lasted = books->opened ? now - books->opened : 0; /* 0: opened without a clock */
 
-    return term->served > term->cells / SLOTS_PER_HIT || lasted / NS_PER_SLOT > term->cells;
+    return books->served > books->cells / SLOTS_PER_HIT || lasted / NS_PER_SLOT > books->cells;
 }
 
-uint16_t kp__term_pause(const struct kp__core *core, struct kp__term *term, uint64_t now)
+uint16_t kp__term_pause(const struct kp__core *core, struct kp__lane_books *books, uint64_t now)
 {
     enum { LEAST = 4, MOST = 1024 };
 
     if (core->least_term == 0) return 0; /* for tests: whenever it may */
-    if (has_paid(term, now)) term->penalty = 0;
-    else if (term->penalty < MOST) term->penalty = (uint16_t)(2 * term->penalty + LEAST);
-    return (uint16_t)(term->penalty + term->cells / LEAST);
+    if (has_paid(books, now)) books->penalty = 0;
+    else if (books->penalty < MOST) books->penalty = (uint16_t)(2 * books->penalty + LEAST);
+    return (uint16_t)(books->penalty + books->cells / LEAST);
 }

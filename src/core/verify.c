@@ -141,7 +141,8 @@ static void verify_homes(const struct kp__subpool *sub)
         require(slot->on_lane, "I7 a word is marked that is on no open lane");
         homes += atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NO_HOME;
     }
-    require(homes == (sub->term ? sub->term->homes : 0), "I7 a lane knows how many have a home");
+    require(homes == (sub->lane_books ? sub->lane_books->homes : 0),
+            "I7 a lane knows how many have a home");
     require(homes == 0 || sub->open, "I7 a lane is shut, and a word of it has a home");
 }
 

@@ -87,10 +87,11 @@ static void open_all(struct stage *s, uint32_t places)
 static void assert_shut(const struct lane *l)
 {
     assert_false(l->sub->open);
-    assert_false(kp__heap_holds(&l->sub->term->node));
+    assert_false(kp__heap_holds(&l->sub->lane_books->node));
     assert_int_equal(lane_shape(l->sub), 0);
-    assert_int_equal(l->sub->term->homes, 0);
-    assert_int_equal(l->sub->term->served, l->served); /* when it was shut, which it was once */
+    assert_int_equal(l->sub->lane_books->homes, 0);
+    /* when it was shut, which it was once */
+    assert_int_equal(l->sub->lane_books->served, l->served);
     assert_int_equal(l->sub->shut_for, l->served > 0 ? 0 : 4);
 }
 
