@@ -51,7 +51,7 @@ struct kp__core {
     bool shuts;          /* a thread of its own shuts lanes in time; else upkeep does */
     bool by_bytes;       /* keys are bytes: guides may find them */
     uint64_t least_term; /* a lane opens for a longer term than this, or not at all */
-    struct kp__heap open; /* subpools whose lane is open, by the end of their terms */
+    struct kp__heap open_lanes; /* subpools that have one, by the end of its term */
     struct kp__guide *guide; /* or NULL */
     uint64_t quick_seed;     /* of the hash by which guides find keys */
     /* the same hash, of keys that are described by their fields; NULL: these keys are not */
@@ -187,7 +187,7 @@ static inline void kp__note_time(struct kp__core *core, uint64_t now)
 /* When the first term of an open lane ends (lane.h); KP__NEVER: none does. */
 static inline uint64_t kp__lane_next(const struct kp__core *core)
 {
-    const struct kp__heap_node *first = kp__heap_top(&core->open);
+    const struct kp__heap_node *first = kp__heap_top(&core->open_lanes);
 
     return first ? KP__OF(first, struct kp__lane_books, node)->until : KP__NEVER;
 }

@@ -301,7 +301,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     sub->lane_books->opened = now;
     sub->lane_books->era = core->era;
     sub->lane_books->until = until;
-    kp__heap_insert(&core->open, &sub->lane_books->node);
+    kp__heap_insert(&core->open_lanes, &sub->lane_books->node);
     swing_all_open(core, sub);
     /* release: pairs with the acquire in claim (flow/hit.c, hit_key.c); cells are named by now */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->lane_books->cells, levels(sub)),
@@ -384,7 +384,7 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     kp__account(core, sub);
     sub->open = false;
     books->served = 0;
-    if (kp__heap_holds(&books->node)) kp__heap_remove(&core->open, &books->node);
+    if (kp__heap_holds(&books->node)) kp__heap_remove(&core->open_lanes, &books->node);
     /* from the back, so that those that were used keep their order, before those that nobody used:
      * of the order in which they came back, no more is known */
     for (int state = KP__IDLE; state <= KP__LENT; state++) {

@@ -192,7 +192,7 @@ static void verify_lanes(const struct kp__core *core)
 {
     int64_t idle = 0, lent = 0;
     const struct kp__subpool *sub = NULL;
-    bool open = kp__heap_top(&core->open) != NULL;
+    bool open = kp__heap_top(&core->open_lanes) != NULL;
 
     while ((sub = next_key(core, sub)) != NULL) {
         idle += on_lane(sub, KP__IDLE);

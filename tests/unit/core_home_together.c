@@ -77,7 +77,7 @@ static void open_all(struct stage *s, uint32_t places)
         assert_non_null(kp__table_make(&s->core, ++s->next_hash * 0x9e3779b97f4a7c15u));
     }
     s->core.least_term = 1; /* a lane that is shut for nothing pauses */
-    assert_int_equal(s->core.open.count, LANES);
+    assert_int_equal(s->core.open_lanes.count, LANES);
     end_none();
     count(s);
 }
@@ -126,8 +126,8 @@ static void shut_all(struct stage *s)
 
     kp__lane_shut_all(&s->core, s->now);
     count(s);
-    assert_null(kp__heap_top(&s->core.open));
-    assert_int_equal(s->core.open.count, 0);
+    assert_null(kp__heap_top(&s->core.open_lanes));
+    assert_int_equal(s->core.open_lanes.count, 0);
     for (int i = 0; i < LANES; i++) {
         assert_shut(&lanes[i]);
         assert_true_books(&lanes[i]);

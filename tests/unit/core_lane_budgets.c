@@ -82,7 +82,7 @@ static void where_not_all_may_be_lent_lanes_must_leave_a_quarter(struct stage *s
     assert_true(lane_open(s, sub[7]));
     held = stage_lend(s, sub[0]);
     struct kp__slot *other = stage_lend(s, sub[0]); /* of the quarter */
-    assert_int_equal(s->core.open.count, 7);
+    assert_int_equal(s->core.open_lanes.count, 7);
     assert_int_equal(s->core.lent.used, 9);
     lane_shut(s, sub[7]);
     assert_false(lane_open(s, sub[7]));
@@ -156,8 +156,8 @@ static void no_more_lanes_must_be_shut_than_somebody_lacks(struct stage *s)
     assert_true(lane_take(idle_of(sub[0]), "t", NULL)); /* and so it brings nothing */
     sub[0]->lane_books->until = 5;
     sub[1]->lane_books->until = 6;
-    kp__heap_fix(&s->core.open, &sub[0]->lane_books->node);
-    kp__heap_fix(&s->core.open, &sub[1]->lane_books->node);
+    kp__heap_fix(&s->core.open_lanes, &sub[0]->lane_books->node);
+    kp__heap_fix(&s->core.open_lanes, &sub[1]->lane_books->node);
     struct kp__subpool *other = lane_key(s, 1, 0);
     assert_int_equal(stage_ask(s, other, &r, KP_DONT_WAIT), KP__GRANT_SLOT);
     assert_false(sub[0]->open);
@@ -179,7 +179,7 @@ static void what_is_lent_over_lanes_must_count_for_who_comes_then(struct stage *
     assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_WAIT);
     assert_string_equal(kp__limit_name[r.limit], "budget.max_lent");
     assert_ptr_equal(b->contest->lacks, &s->core.lent);
-    assert_null(kp__heap_top(&s->core.open));
+    assert_null(kp__heap_top(&s->core.open_lanes));
     assert_false(lane_give(slot)); /* so the release takes the lock, and serves the waiter */
     stage_give(s, slot, 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
@@ -307,7 +307,7 @@ static void only_as_many_lanes_must_be_shut_as_it_takes_to_know(struct stage *s)
     assert_true(lane_open(s, a));
     assert_true(lane_open(s, b));
     a->lane_books->until = 5;
-    kp__heap_fix(&s->core.open, &a->lane_books->node);
+    kp__heap_fix(&s->core.open_lanes, &a->lane_books->node);
     assert_true(kp__may_idle(&s->core, 2));
     assert_true(a->open && b->open);
     assert_true(kp__may_idle(&s->core, 3));

@@ -327,10 +327,10 @@ static void all_lanes_must_shut_together_however_many_are_open(struct stage *s)
         for (int i = 0; i < KEYS; i++)
             if (sub[i]->open) lane_shut(s, sub[i]);
         for (int i = 0; i < open[c]; i++) assert_true(lane_open_again(s, sub[i * KEYS / open[c]]));
-        assert_int_equal(s->core.open.count, open[c]);
+        assert_int_equal(s->core.open_lanes.count, open[c]);
         kp__lane_shut_all(&s->core, s->now);
-        assert_int_equal(s->core.open.count, 0);
-        assert_null(kp__heap_top(&s->core.open));
+        assert_int_equal(s->core.open_lanes.count, 0);
+        assert_null(kp__heap_top(&s->core.open_lanes));
         for (int i = 0; i < KEYS; i++) {
             assert_false(sub[i]->open);
             assert_false(sub[i]->lane_books && kp__heap_holds(&sub[i]->lane_books->node));
