@@ -64,7 +64,7 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
  * the group, that one's place does for it: it stays taken until the heir has it. */
 static void count_promise(struct kp__slot *victim, int one)
 {
-    const struct kp__subpool *heir = victim->errand->victim.promised;
+    const struct kp__subpool *heir = victim->errand->victim.promised_to;
 
     for (int g = 0; g < KP__GROUPS; g++) {
         struct kp__budget *budget = kp__group_budget(heir, g);
@@ -77,7 +77,7 @@ static void count_promise(struct kp__slot *victim, int one)
 
 static bool concerns(const struct kp__slot *victim, const struct kp__subpool *sub)
 {
-    if (victim->errand->victim.promised == sub) return true;
+    if (victim->errand->victim.promised_to == sub) return true;
     while (victim && victim->sub != sub) victim = victim->errand->victim.next;
     return victim != NULL;
 }
@@ -97,7 +97,7 @@ static void begin_promise(struct kp__core *core, struct kp__slot *victim, struct
 {
     struct kp__errand *errand = kp__errand_of(victim);
 
-    errand->victim.promised = heir;
+    errand->victim.promised_to = heir;
     kp__list_init(&errand->victims);
     kp__list_push_back(&core->promises, &errand->victims);
     count_promise(victim, 1);
@@ -107,11 +107,11 @@ static void begin_promise(struct kp__core *core, struct kp__slot *victim, struct
 static struct kp__subpool *end_promise(struct kp__slot *victim)
 {
     struct kp__errand *errand = kp__errand_of(victim);
-    struct kp__subpool *heir = errand->victim.promised;
+    struct kp__subpool *heir = errand->victim.promised_to;
 
     count_promise(victim, -1);
     kp__list_remove(&errand->victims);
-    errand->victim.promised = NULL;
+    errand->victim.promised_to = NULL;
     return heir;
 }
 

@@ -113,8 +113,8 @@ static inline bool stage_promised(const struct kp__slot *v, const struct kp__gro
                                   int which, bool *inside)
 {
     *inside = false;
-    if (v->state != KP__CLOSING || !v->errand->victim.promised) return false;
-    bool heir = v->errand->victim.promised->contest->group[which] == group;
+    if (v->state != KP__CLOSING || !v->errand->victim.promised_to) return false;
+    bool heir = v->errand->victim.promised_to->contest->group[which] == group;
     for (; v; v = v->errand->victim.next) *inside |= v->sub->contest->group[which] == group;
     return heir;
 }
