@@ -146,7 +146,8 @@ static void verify_homes(const struct kp__subpool *sub)
     require(homes == 0 || sub->open, "I7 a lane is shut, and a word of it has a home");
 }
 
-static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
+/* Slots and requests are on the lists that their states name, and these are as long as counted. */
+static void verify_lists(const struct kp__subpool *sub)
 {
     uint32_t queued = 0;
 
@@ -155,26 +156,49 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     for (int s = KP__IDLE; s <= KP__LENT; s++)
         require(length(KP__SLOTS(sub, s)) == sub->count[s], "I1 a slot's state names its list");
     require(length(&sub->rare->tested) == sub->rare->tests, "I1 what is tested is on its list");
-    require(sub->rare->doubts == 0 || !sub->open, "I6 a lane is open, and one is in doubt");
-    verify_renewal(sub);
-    verify_homes(sub);
-    require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
     require(length(&sub->rare->taken) <= sub->rare->revoked, "I1 what is revoked is on its list");
+}
+
+/* What it holds of budgets, and what it lacks. */
+static void verify_contest(const struct kp__core *core, const struct kp__subpool *sub)
+{
     struct kp__budget *lacks = sub->contest->lacks;
+
+    require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
+    require(sub->contest->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
     require(kp__heap_holds(&sub->contest->starved) == (lacks != NULL), "I5 starved in one heap");
     require(!lacks || sub->waiting > 0, "I5 who is starved waits");
-    require(sub->contest->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
-    require(!sub->open || (sub->interest == sub->waiting && sub->contest->promised == 0 &&
-                           sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0),
+    if (lacks && sub->rules) verify_budget(core, lacks, "I5 idle permits, or one to evict");
+}
+
+/* While its lane is open. */
+static void verify_calm(const struct kp__subpool *sub)
+{
+    require(sub->rare->doubts == 0, "I6 a lane is open, and one is in doubt");
+    require(sub->interest == sub->waiting && sub->contest->promised == 0 &&
+                sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0,
             "I6 a lane is open, and somebody wants something, or something is under way");
-    if (!sub->rules) return;
-    if (lacks) verify_budget(core, lacks, "I5 idle permits, or one to evict");
-    if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {
-        bool comes, taker = any_taker(sub, &comes);
-        bool bound = (int64_t)sub->lent_permits >= sub->rules->max_lent || lacks ||
-                     sub->rare->health.tripped || is_coming(sub);
-        require(!taker || comes || bound, "I4 idle hands: a request waits beside an idle resource");
-    }
+}
+
+/* L1, within the key: nobody who may take what is idle waits for it. */
+static void verify_idle_hands(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (!sub->rules || sub->waiting == 0 || core->phase != KP__OPEN || sub->count[KP__IDLE] == 0)
+        return;
+    bool comes, taker = any_taker(sub, &comes);
+    bool bound = (int64_t)sub->lent_permits >= sub->rules->max_lent || sub->contest->lacks ||
+                 sub->rare->health.tripped || is_coming(sub);
+    require(!taker || comes || bound, "I4 idle hands: a request waits beside an idle resource");
+}
+
+static void verify_sub(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    verify_lists(sub);
+    verify_renewal(sub);
+    verify_homes(sub);
+    if (sub->open) verify_calm(sub);
+    verify_contest(core, sub);
+    verify_idle_hands(core, sub);
 }
 
 /* How many of its slots are on its open lane, which reserves something for each. */
