@@ -11,8 +11,6 @@
 #include "core/permit.h"
 #include "core/serve.h"
 
-/* ---- settling -------------------------------------------------------------------------------- */
-
 /* The heads of all queues but OWN, in the order in which they are served: of arrival, or, if the
  * key says LIFO, the latest first. Returns how many. */
 static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEUES])
@@ -31,20 +29,7 @@ static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEU
     return n;
 }
 
-static void shed_learn(struct kp__core *core, const struct kp__request *request, uint64_t now)
-{
-    struct kp__subpool *sub = request->sub;
-
-    if (sub->rules->shed_target == KP__NEVER) return;
-    struct kp__shed *s = &kp__rare(core, sub)->shed;
-    uint64_t waited = kp__waited(request, now);
-    if (waited < s->least_wait) s->least_wait = waited;
-    if (waited < sub->rules->shed_target) s->slow = false;
-    if (now < s->interval_end) return;
-    s->slow = s->least_wait > sub->rules->shed_target; /* not at first: it begins as 0 */
-    s->interval_end = now + sub->rules->shed_interval;
-    s->least_wait = KP__NEVER;
-}
+/* ---- turns (KP_EVENTUAL) --------------------------------------------------------------------- */
 
 /* In one round (KP__ROUND) everybody is to have a turn: those that hold a resource and those that
  * wait. So a turn lasts for the holders' part of a round. */
@@ -105,6 +90,23 @@ static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t
     if (++rare->handed < kp__sub_live(sub)) return;
     rare->handed = 0;
     rare->turn_began = now;
+}
+
+/* ---- serving a key --------------------------------------------------------------------------- */
+
+static void shed_learn(struct kp__core *core, const struct kp__request *request, uint64_t now)
+{
+    struct kp__subpool *sub = request->sub;
+
+    if (sub->rules->shed_target == KP__NEVER) return;
+    struct kp__shed *s = &kp__rare(core, sub)->shed;
+    uint64_t waited = kp__waited(request, now);
+    if (waited < s->least_wait) s->least_wait = waited;
+    if (waited < sub->rules->shed_target) s->slow = false;
+    if (now < s->interval_end) return;
+    s->slow = s->least_wait > sub->rules->shed_target; /* not at first: it begins as 0 */
+    s->interval_end = now + sub->rules->shed_interval;
+    s->least_wait = KP__NEVER;
 }
 
 /* Whoever waits in other keys came before its next turn (KP_ACROSS_ARRIVAL, budget.c). */
@@ -170,6 +172,8 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         return served;
     }
 }
+
+/* ---- across keys ----------------------------------------------------------------------------- */
 
 /* Has `giver`, the key that gave something back, the better claim to it if it wants it again? With
  * KP_ACROSS_ARRIVAL it never has. */
