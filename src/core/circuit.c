@@ -221,7 +221,7 @@ bool kp__probe_unasked(struct kp__core *core, struct kp__subpool *sub, bool *mar
     return *mark && kp__probe_begin(core, sub, now);
 }
 
-void kp__probe_over(struct kp__core *core, struct kp__subpool *sub)
+void kp__probe_end_now(struct kp__core *core, struct kp__subpool *sub)
 {
     circuit_of(core, sub)->probes--;
 }

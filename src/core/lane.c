@@ -30,7 +30,7 @@ void kp__lanes_in_child(void)
 /* ---- lines ----------------------------------------------------------------------------------- */
 
 /* Write the key into its lane, where a thread that has claimed a cell of it can compare it. */
-static void name(struct kp__lane *lane, const struct kp__subpool *sub)
+static void write_key(struct kp__lane *lane, const struct kp__subpool *sub)
 {
     void *key = kp__key_at(sub);
 
@@ -69,7 +69,7 @@ bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
     struct kp__lane *lane = KP__LANE_OF(sub);
     lane->sub = sub->item.index;
     lane->pool = core->id;
-    if (is_guided(core, sub)) name(lane, sub);
+    if (is_guided(core, sub)) write_key(lane, sub);
     /* relaxed: a guess to others until they claim a cell, opened by a later release (swing_open) */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
     return true;
@@ -82,11 +82,14 @@ static void name_line(_Atomic uint32_t *word, uint32_t number)
     atomic_store_explicit(word, number, memory_order_release);
 }
 
-static void set(struct kp__lines *kind, uint32_t list, uint32_t k, uint32_t number)
+/* In the list with this number, of cells or of lists. */
+static void set_number(struct kp__lines *kind, uint32_t list, uint32_t k, uint32_t number)
 {
     name_line(&((struct kp__numbers *)kp__line(kind, list))->number[k], number);
 }
 
+/* How many lists lead from the lane to each cell: none to the only one; one; or two, a list of
+ * lists and one of these. */
 static uint32_t levels(const struct kp__subpool *sub)
 {
     return sub->lane_books->room <= 1 ? 0 : sub->lane_books->room == KP__LIST ? 1 : 2;
@@ -117,7 +120,7 @@ static void make_top(struct kp__subpool *sub, uint32_t cells)
 
     if (!top) return;
     while (lists * KP__LIST < cells && (list = kp__lines_take(&kp__lists)) != 0)
-        set(&kp__tops, top, lists++, list);
+        set_number(&kp__tops, top, lists++, list);
     name_line(&KP__LANE_OF(sub)->top, top);
     sub->lane_books->room = (uint16_t)(lists * KP__LIST);
     if (lists > 1) return;
@@ -153,7 +156,7 @@ static void set_cell(struct kp__subpool *sub, uint32_t k, uint32_t cell)
     }
     uint32_t list = levels(sub) == 1 ? number_in(&lane->list)
                                      : kp__listed(&kp__tops, number_in(&lane->top), k / KP__LIST);
-    set(&kp__lists, list, k % KP__LIST, cell);
+    set_number(&kp__lists, list, k % KP__LIST, cell);
 }
 
 void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub)
