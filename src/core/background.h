@@ -49,7 +49,7 @@ enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool 
 /* None is to be made now. If that is for budget.max_creating, the key stands behind the others that
  * this *holds up*, until it has a permit, or is dropped: each creation that is over lets the first
  * of them on, which then looks again. If there is still room after that, it wants nothing more or
- * has to wait for something else, and lets the next one on. */
+ * has to wait for something else, and lets the next one on (I14). */
 void kp__hold_up(struct kp__core *core, struct kp__subpool *sub);
 void kp__hold_up_end(struct kp__core *core, struct kp__subpool *sub);
 void kp__let_on(struct kp__core *core, uint64_t now);

@@ -165,7 +165,7 @@ enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
     if (slot->errand->renews) kp__replaced(core, slot, todo);
     kp__file_age(core, slot);
     if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
-    if (core->phase == KP__CLOSED) {
+    if (core->phase == KP__CLOSED) { /* I12 */
         created_too_late(core, slot, request, todo);
         return change;
     }

@@ -70,7 +70,7 @@ kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, kp_ca
 
     if (bad) return bad_or_gone(slot, bad);
     if (slot->errand->doomed) return (kp_cause)slot->cause;
-    if (core->phase == KP__CLOSED) return KP_CAUSE_CLOSED;
+    if (core->phase == KP__CLOSED) return KP_CAUSE_CLOSED; /* I12 */
     if (kp__is_used_up(slot)) return KP_CAUSE_USES;
     if (kp__is_too_old(slot, KP_CHECK_RETURN | KP_CHECK_GET, now)) return kp__end_of_age(slot);
     if (slot->ageing && kp__ageing_may_go(slot->sub)) return KP_CAUSE_RENEWED;

@@ -2,7 +2,7 @@
  *
  * Homes: the word of a cell that is used much is swung on one processor only, without an atomic
  * operation (base/home.h). Homes are given, and taken away, under the pool's lock; while a lane is
- * shut, none of its cells has one.
+ * shut, none of its cells has one (I7).
  */
 #include "core/lane.h"
 

@@ -332,7 +332,7 @@ static void record_move(struct kp__core *core, struct kp__slot *slot, enum kp__s
     kp__slot_record(core, slot, state);
 }
 
-/* Shut a slot's word, and enter in the books what became of the slot while the lane was open. */
+/* Shut a slot's word, and enter in the books what became of the slot while it was open (I7). */
 static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;

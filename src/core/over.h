@@ -6,7 +6,7 @@
  * closed (KP_CAUSE_SURPLUS); what is in use is, when it comes back (give.c).
  *
  * What is being destroyed does not stay, unless its place is promised. `more`: as if so many more
- * were there.
+ * were there. While more stay than budget.max_live allows, nothing is idle (I3).
  */
 #ifndef KP__CORE_OVER_H
 #define KP__CORE_OVER_H

@@ -32,8 +32,8 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
 /* The key that has been unused the longest, and of which nothing is to be kept; or NULL. */
 struct kp__subpool *kp__table_spare(struct kp__core *core);
 
-/* Take an unused subpool out of the table. The caller frees its key, rules and failures, and the
- * slab item after these. */
+/* Take an unused subpool out of the table (I9). The caller frees its key, rules and failures, and
+ * the slab item after these. */
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
 
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);

@@ -23,7 +23,7 @@ static bool rules_allow(const struct kp__core *core, const struct kp__subpool *s
            (!core->resets || core->asks);
 }
 
-/* Nobody wants anything, except to wait for the end of a turn, and nothing is under way. */
+/* Nobody wants anything, except to wait for the end of a turn, and nothing is under way (I6). */
 static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
 {
     return sub->count[KP__IDLE] > 0 && core->phase == KP__OPEN && core->starved == 0 &&
