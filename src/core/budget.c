@@ -94,10 +94,11 @@ bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget, stru
     return rank_before(&first->contest->rank, &mine);
 }
 
-static bool owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub,
-                 bool in_use)
+bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub,
+                     enum kp__state state)
 {
     const struct kp__subpool *first = kp__starved_first(core, budget);
+    bool in_use = state != KP__IDLE; /* then it counts as held */
 
     if (!first || first == sub) return false;
     struct kp__rank mine = rank_of(core, budget, sub);
@@ -114,17 +115,6 @@ static bool owed(struct kp__core *core, struct kp__budget *budget, struct kp__su
     /* with one more it holds no more for its weight than this one with one less */
     bool whole = (kp__held(first, budget->measure) + 1) * w <= rest * v;
     return whole ? better > 0 : better >= stay;
-}
-
-bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
-{
-    return owed(core, budget, sub, false);
-}
-
-bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
-                          struct kp__subpool *sub)
-{
-    return owed(core, budget, sub, true);
 }
 
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)

@@ -16,13 +16,13 @@
 #include "core/limit.h"
 #include "core/rules.h"
 #include "core/share.h"
+#include "core/slot.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct kp__core;
 struct kp__subpool;
-struct kp__slot;
 
 /* Behind the groups of a key comes the pair of both, if it is in two, which only serves to find
  * victims: index in, and size of, arrays of these. */
@@ -97,14 +97,13 @@ bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub);
 bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);
 
-/* Is the room of one of this subpool's resources owed to another key? A resource stays with its key
- * unless the other key ranks before it, and besides is below its floor, or ranks better by one
- * permit of the smaller weight, or would, with one permit more, hold no more for its weight than
- * this key with one less. That saves a destroy and a create wherever shares are not whole numbers.
- * _used: the resource is in use, so it counts as held. */
-bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
-bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
-                          struct kp__subpool *sub);
+/* Is the room of one of this subpool's resources, idle or in use, owed to another key? A resource
+ * stays with its key unless the other key ranks before it, and besides is below its floor, or ranks
+ * better by one permit of the smaller weight, or would, with one permit more, hold no more for its
+ * weight than this key with one less. That saves a destroy and a create wherever shares are not
+ * whole numbers. */
+bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub,
+                     enum kp__state state);
 
 /* Put the subpool into the heap of `budget`, ranked as of now, and no other; NULL: into none. For
  * kp__note_lack (core.h). */

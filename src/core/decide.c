@@ -100,15 +100,12 @@ static struct kp__slot *ready_slot(struct kp__core *core, struct kp__subpool *su
 static struct kp__budget *owed_elsewhere(struct kp__core *core, const struct kp__slot *slot)
 {
     struct kp__subpool *sub = slot->sub;
-    bool in_use = slot->state != KP__IDLE;
 
     if (core->starved == 0 || !core->evicts || slot->due_to_key) return NULL;
     if (kp__sub_staying(sub) <= kp__sub_kept(sub)) return NULL;
     for (int p = KP__GROUP_1; p >= KP__POOL; p--) {
         struct kp__budget *b = kp__budget_at(core, sub, p);
-        if (!b) continue;
-        if (in_use ? kp__budget_owed_used(core, b, sub) : kp__budget_owed(core, b, sub))
-            return b;
+        if (b && kp__budget_owed(core, b, sub, slot->state)) return b;
     }
     return NULL;
 }
