@@ -27,53 +27,7 @@ void kp__lanes_in_child(void)
     kp__guides_in_child();
 }
 
-/* ---- lines ----------------------------------------------------------------------------------- */
-
-/* Write the key into its lane, where a thread that has claimed a cell of it can compare it. */
-static void write_key(struct kp__lane *lane, const struct kp__subpool *sub)
-{
-    void *key = kp__key_at(sub);
-
-    lane->key_size = sub->key_size;
-    if (sub->key_size <= KP__LANE_KEY) memcpy(lane->key, key, sub->key_size);
-    else memcpy(lane->key, &key, sizeof key);
-}
-
-static bool is_guided(const struct kp__core *core, const struct kp__subpool *sub)
-{
-    return core->by_fields || (core->by_bytes && sub->key_size <= KP__GUIDED_MOST);
-}
-
-static uint64_t hash_of(const struct kp__core *core, const struct kp__subpool *sub)
-{
-    void *key = kp__key_at(sub);
-
-    return core->by_fields ? core->by_fields(core, key)
-                           : kp__quick_hash(core->quick_seed, key, sub->key_size);
-}
-
-/* Nobody is to be led to what the key had; when the pool is closing, that does not matter. */
-static void leave_guide(struct kp__core *core, const struct kp__subpool *sub)
-{
-    if (core->guide && core->phase == KP__OPEN && is_guided(core, sub))
-        kp__guide_leave(core->guide, hash_of(core, sub));
-}
-
-bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
-{
-    uint32_t number;
-
-    if (sub->lane_books) return true;
-    if ((number = kp__lines_take(&kp__lanes)) == 0) return false;
-    kp__lane_books_begin(core, sub, number);
-    struct kp__lane *lane = KP__LANE_OF(sub);
-    lane->sub = sub->item.index;
-    lane->pool = core->id;
-    if (is_guided(core, sub)) write_key(lane, sub);
-    /* relaxed: a guess to others until they claim a cell, opened by a later release (swing_open) */
-    atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
-    return true;
-}
+/* ---- the lists of a lane's cells ------------------------------------------------------------- */
 
 /* Store a number where threads without the lock may find it. */
 static void name_line(_Atomic uint32_t *word, uint32_t number)
@@ -157,6 +111,73 @@ static void set_cell(struct kp__subpool *sub, uint32_t k, uint32_t cell)
     uint32_t list = levels(sub) == 1 ? number_in(&lane->list)
                                      : kp__listed(&kp__tops, number_in(&lane->top), k / KP__LIST);
     set_number(&kp__lists, list, k % KP__LIST, cell);
+}
+
+/* ---- the guide ------------------------------------------------------------------------------- */
+
+static bool is_guided(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    return core->by_fields || (core->by_bytes && sub->key_size <= KP__GUIDED_MOST);
+}
+
+static uint64_t hash_of(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    void *key = kp__key_at(sub);
+
+    return core->by_fields ? core->by_fields(core, key)
+                           : kp__quick_hash(core->quick_seed, key, sub->key_size);
+}
+
+/* Where the guide is to lead: straight to the only cell, if that knows the key; or to the lane. */
+static uint32_t where_to(const struct kp__subpool *sub)
+{
+    const struct kp__lane_books *books = sub->lane_books;
+    uint32_t cell = kp__lane_cell(KP__LANE_OF(sub), KP__SHAPE(books->cells, levels(sub)), 0);
+    const struct kp__cell *only = kp__line(&kp__cells, cell);
+    bool straight = books->cells == 1 && only->key_size != KP__NOT_BRIEF;
+
+    return straight ? cell : KP__TO_LANE | books->line;
+}
+
+void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (core->guide && is_guided(core, sub))
+        kp__guide_enter(core->guide, hash_of(core, sub), where_to(sub));
+}
+
+/* Nobody is to be led to what the key had; when the pool is closing, that does not matter. */
+static void leave_guide(struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (core->guide && core->phase == KP__OPEN && is_guided(core, sub))
+        kp__guide_leave(core->guide, hash_of(core, sub));
+}
+
+/* ---- a key's line, a slot's cell ------------------------------------------------------------- */
+
+/* Write the key into its lane, where a thread that has claimed a cell of it can compare it. */
+static void write_key(struct kp__lane *lane, const struct kp__subpool *sub)
+{
+    void *key = kp__key_at(sub);
+
+    lane->key_size = sub->key_size;
+    if (sub->key_size <= KP__LANE_KEY) memcpy(lane->key, key, sub->key_size);
+    else memcpy(lane->key, &key, sizeof key);
+}
+
+bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
+{
+    uint32_t number;
+
+    if (sub->lane_books) return true;
+    if ((number = kp__lines_take(&kp__lanes)) == 0) return false;
+    kp__lane_books_begin(core, sub, number);
+    struct kp__lane *lane = KP__LANE_OF(sub);
+    lane->sub = sub->item.index;
+    lane->pool = core->id;
+    if (is_guided(core, sub)) write_key(lane, sub);
+    /* relaxed: a guess to others until they claim a cell, opened by a later release (swing_open) */
+    atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
+    return true;
 }
 
 void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub)
@@ -267,23 +288,6 @@ static void swing_all_open(struct kp__core *core, struct kp__subpool *sub)
 {
     for (struct kp__slot *slot = NULL; (slot = kp__next_idle_or_lent(sub, slot)) != NULL;)
         swing_open(core, slot);
-}
-
-/* Where the guide is to lead: straight to the only cell, if that knows the key; or to the lane. */
-static uint32_t where_to(const struct kp__subpool *sub)
-{
-    const struct kp__lane_books *books = sub->lane_books;
-    uint32_t cell = kp__lane_cell(KP__LANE_OF(sub), KP__SHAPE(books->cells, levels(sub)), 0);
-    const struct kp__cell *only = kp__line(&kp__cells, cell);
-    bool straight = books->cells == 1 && only->key_size != KP__NOT_BRIEF;
-
-    return straight ? cell : KP__TO_LANE | books->line;
-}
-
-void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub)
-{
-    if (core->guide && is_guided(core, sub))
-        kp__guide_enter(core->guide, hash_of(core, sub), where_to(sub));
 }
 
 void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
