@@ -3,9 +3,9 @@
  * The pointer heap of heap.h: nodes trade places by relinking, for they are part of other structs
  * and cannot be copied.
  */
-#include "heap.h"
+#include "base/heap.h"
 
-#include "check.h"
+#include "base/check.h"
 
 static struct kp__heap_node *right_of(const struct kp__heap_node *n)
 {

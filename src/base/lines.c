@@ -2,12 +2,12 @@
  *
  * The lines of lines.h. Number 0 is left out, so that it can mean none.
  */
-#include "lines.h"
+#include "base/lines.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "check.h"
+#include "base/check.h"
 
 #define NEXT(line) ((struct kp__line_end *)(void *)((char *)(line) + KP__LINE) - 1)->next
 

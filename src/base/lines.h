@@ -11,7 +11,7 @@
 #ifndef KP__BASE_LINES_H
 #define KP__BASE_LINES_H
 
-#include "lock.h"
+#include "base/lock.h"
 
 #include <stdatomic.h>
 #include <stddef.h>

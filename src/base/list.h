@@ -8,7 +8,7 @@
 #ifndef KP__BASE_LIST_H
 #define KP__BASE_LIST_H
 
-#include "check.h"
+#include "base/check.h"
 
 #include <stdbool.h>
 

@@ -7,7 +7,7 @@
  * free acquires. They pair through the word, so all that was done under the lock is seen by whoever
  * takes it next. Every other access here is relaxed: it only decides whether to try again.
  */
-#include "lock.h"
+#include "base/lock.h"
 
 #include <unistd.h>
 

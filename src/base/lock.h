@@ -10,8 +10,8 @@
 #ifndef KP__BASE_LOCK_H
 #define KP__BASE_LOCK_H
 
-#include "check.h"
-#include "world.h"
+#include "base/check.h"
+#include "base/world.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -3,9 +3,9 @@
  * The hash table of map.h. At any moment a hash has exactly one chain: in the old array if its
  * bucket there has not been moved yet, else in the new one. Everything follows from map_chain.
  */
-#include "map.h"
+#include "base/map.h"
 
-#include "check.h"
+#include "base/check.h"
 
 /* With two moves per insert, the old array is empty long before the next growth is due. */
 enum { MAP_FIRST_BUCKETS = 16, MAP_MOVES = 2 };

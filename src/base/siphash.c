@@ -5,7 +5,7 @@
  * The variant 1-3 is the one that hash tables use: the reference (2-4) is a MAC, and a table needs
  * less.
  */
-#include "siphash.h"
+#include "base/siphash.h"
 
 struct sip {
     uint64_t v0, v1, v2, v3;

@@ -2,12 +2,12 @@
  *
  * The slab of slab.h: how it grows, and what is apart from its items.
  */
-#include "slab.h"
+#include "base/slab.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-#include "check.h"
+#include "base/check.h"
 
 /* The bytes of an item and its parts. */
 static size_t slab_share(const struct kp__slab *s)

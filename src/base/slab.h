@@ -20,7 +20,7 @@
 #ifndef KP__BASE_SLAB_H
 #define KP__BASE_SLAB_H
 
-#include "check.h"
+#include "base/check.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -10,7 +10,7 @@
  * early), and correct: park compares the word under the mutex, and wake, which is called after the
  * word was changed, takes that mutex.
  */
-#include "world.h"
+#include "base/world.h"
 
 #include <errno.h>
 #include <sched.h>

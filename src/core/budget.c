@@ -94,10 +94,11 @@ bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget, stru
     return rank_before(&first->contest->rank, &mine);
 }
 
-static bool owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub,
-                 bool in_use)
+bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub,
+                     enum kp__state state)
 {
     const struct kp__subpool *first = kp__starved_first(core, budget);
+    bool in_use = state != KP__IDLE; /* then it counts as held */
 
     if (!first || first == sub) return false;
     struct kp__rank mine = rank_of(core, budget, sub);
@@ -116,21 +117,10 @@ static bool owed(struct kp__core *core, struct kp__budget *budget, struct kp__su
     return whole ? better > 0 : better >= stay;
 }
 
-bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
-{
-    return owed(core, budget, sub, false);
-}
-
-bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
-                          struct kp__subpool *sub)
-{
-    return owed(core, budget, sub, true);
-}
-
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)
 {
-    for (int i = 0; i < 2; i++) {
-        struct kp__budget *budget = kp__group_budget(sub, i);
+    for (int g = 0; g < KP__GROUPS; g++) {
+        struct kp__budget *budget = kp__group_budget(sub, g);
         if (budget && !kp__budget_may_take(core, budget, sub)) return false;
     }
     return kp__budget_may_take(core, &core->live, sub);
@@ -146,7 +136,7 @@ static void leave(struct kp__core *core, struct kp__contest *contest)
     if (--core->starved == 0) core->contention += core->latest - core->contended;
 }
 
-void kp__starve_now(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget)
+void kp__note_lack_now(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget)
 {
     struct kp__contest *contest = kp__contest(core, sub);
     if (contest->lacks && contest->lacks != budget) leave(core, contest);
@@ -222,10 +212,13 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
     kp__heap_init(&budget->evictable, place < KP__FILED ? before[place] : NULL);
 }
 
-static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *sub, int place)
+/* The budget in whose heap this key is to be filed, or NULL: as usual, a pool without a limit keeps
+ * no rank of its own. */
+static struct kp__budget *ranked_in(struct kp__core *core, struct kp__subpool *sub, int place)
 {
-    if (place != KP__POOL) return kp__group_budget(sub, place - KP__GROUP_0);
-    return core->live.cap < KP__UNBOUND || core->spare != KP__SPARE_USUAL ? &core->live : NULL;
+    if (place == KP__POOL && core->live.cap == KP__UNBOUND && core->evictable == KP__EVICT_USUAL)
+        return NULL;
+    return kp__budget_at(core, sub, place);
 }
 
 /* Is it in one of the heaps already? All of them rank it by the same evict_rank. */
@@ -236,23 +229,24 @@ static bool is_filed(const struct kp__contest *contest)
     return false;
 }
 
-static bool has_spare(const struct kp__core *core, const struct kp__subpool *sub)
+/* Has it an idle slot that may be evicted? */
+static bool any_evictable(const struct kp__core *core, const struct kp__subpool *sub)
 {
-    if (core->spare == KP__SPARE_NONE || (core->spare == KP__SPARE_USUAL && !core->evicts))
+    if (core->evictable == KP__EVICT_NONE || (core->evictable == KP__EVICT_USUAL && !core->evicts))
         return false;
     if (!sub->rules || sub->count[KP__IDLE] == 0) return false;
-    return core->spare == KP__SPARE_ANY || kp__sub_staying(sub) > kp__sub_kept(sub);
+    return core->evictable == KP__EVICT_ANY || kp__sub_staying(sub) > kp__sub_kept(sub);
 }
 
 void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub)
 {
-    bool spare = has_spare(core, sub);
+    bool evictable = any_evictable(core, sub);
 
     for (int p = 0; p < KP__FILED; p++) {
-        struct kp__budget *budget = budget_of(core, sub, p);
-        if (!budget || spare == kp__heap_holds(&sub->contest->evict[p])) continue;
+        struct kp__budget *budget = ranked_in(core, sub, p);
+        if (!budget || evictable == kp__heap_holds(&sub->contest->evict[p])) continue;
         struct kp__contest *contest = kp__contest(core, sub);
-        if (!spare) {
+        if (!evictable) {
             kp__heap_remove(&budget->evictable, &contest->evict[p]);
             continue;
         }
@@ -266,7 +260,7 @@ static void rank_idle(struct kp__core *core, struct kp__contest *contest, uint64
     contest->evict_rank = rank;
     for (int p = 0; p < KP__FILED; p++)
         if (kp__heap_holds(&contest->evict[p]))
-            kp__heap_fix(&budget_of(core, contest->sub, p)->evictable, &contest->evict[p]);
+            kp__heap_fix(&kp__budget_at(core, contest->sub, p)->evictable, &contest->evict[p]);
 }
 
 void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot)

@@ -14,18 +14,19 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "core/limit.h"
+#include "core/rules.h"
 #include "core/share.h"
+#include "core/slot.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct kp__core;
 struct kp__subpool;
-struct kp__slot;
 
-/* Up to two groups of a key, as limits.group has them, and the pair of these two, which only serves
- * to find victims: index in, and size of, arrays of groups. */
-enum { KP__PAIR = 2, KP__GROUPS = 3 };
+/* Behind the groups of a key comes the pair of both, if it is in two, which only serves to find
+ * victims: index in, and size of, arrays of these. */
+enum { KP__PAIR = KP__GROUPS, KP__GROUPS_AND_PAIR };
 
 struct kp__budget {
     enum kp__limit limit; /* the option that sets it */
@@ -33,7 +34,7 @@ struct kp__budget {
     int64_t peak;      /* after cap was lowered, `used` may still be up to this; it only falls */
     int64_t closing;   /* of a group: how many of `used` are being destroyed, and not promised */
     struct kp__heap starved;   /* subpools, by kp__rank */
-    struct kp__heap evictable; /* subpools with an idle slot to spare, least recently used first */
+    struct kp__heap evictable; /* subpools with an evictable slot, least recently used first */
     enum kp__place place;
     enum kp__measure measure;
     uint64_t virtual_time;     /* share.h: the lag of whoever was served last */
@@ -67,12 +68,12 @@ struct kp__contest {
     struct kp__subpool *sub;
     struct kp__budget *lacks; /* the budget in whose heap it stands, or NULL */
     struct kp__heap_node starved;
-    struct kp__list held_up; /* on core->held_up (permit.h) */
+    struct kp__list held_up; /* on core->held_up (background.h) */
     struct kp__rank rank;
     struct kp__rank served; /* LIFO: when this key was served last, as the arrival of a request
                                that had come then (budget.c, came) */
     struct kp__share share;
-    struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
+    struct kp__group *group[KP__GROUPS_AND_PAIR]; /* or NULL */
     struct kp__heap_node evict[KP__FILED]; /* by place */
     uint64_t evict_rank;
     uint32_t promised; /* permits of this key whose victims are not destroyed yet; not live */
@@ -96,18 +97,17 @@ bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub);
 bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);
 
-/* Is the room of one of this subpool's resources owed to another key? A resource stays with its key
- * unless the other key ranks before it, and besides is below its floor, or ranks better by one
- * permit of the smaller weight, or would, with one permit more, hold no more for its weight than
- * this key with one less. That saves a destroy and a create wherever shares are not whole numbers.
- * _used: the resource is in use, so it counts as held. */
-bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
-bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
-                          struct kp__subpool *sub);
+/* Is the room of one of this subpool's resources, idle or in use, owed to another key? A resource
+ * stays with its key unless the other key ranks before it, and besides is below its floor, or ranks
+ * better by one permit of the smaller weight, or would, with one permit more, hold no more for its
+ * weight than this key with one less. That saves a destroy and a create wherever shares are not
+ * whole numbers. */
+bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub,
+                     enum kp__state state);
 
-/* Put the subpool into the heap of `budget`, ranked as of now, and no other; NULL: into none
- * (kp__starve, core.h). */
-void kp__starve_now(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget);
+/* Put the subpool into the heap of `budget`, ranked as of now, and no other; NULL: into none. For
+ * kp__note_lack (core.h). */
+void kp__note_lack_now(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget);
 
 /* This key is about to be handed a permit of each budget with this measure. */
 void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure measure);
@@ -118,14 +118,14 @@ struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *
 
 /* Which idle slots may be evicted. All but USUAL are only for the moment in which a budget changes
  * (resize.c). */
-enum kp__spare {
-    KP__SPARE_USUAL, /* those above what their keys are to keep, if evict_other_keys allows it */
-    KP__SPARE_NONE,
-    KP__SPARE_ABOVE, /* those above what their keys are to keep */
-    KP__SPARE_ANY
+enum kp__evictable {
+    KP__EVICT_USUAL, /* those above what their keys are to keep, if evict_other_keys allows it */
+    KP__EVICT_NONE,
+    KP__EVICT_ABOVE, /* those above what their keys are to keep */
+    KP__EVICT_ANY
 };
 
-/* File or unfile a subpool among those with an idle slot to spare; called whenever its counts have
+/* File or unfile a subpool among those with an evictable slot; called whenever its counts have
  * changed (kp__evictable_update, core.h). Its rank there may be too early: that is corrected when
  * it comes to the top. */
 void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub);

@@ -25,11 +25,14 @@ static struct kp__circuit *circuit_of(struct kp__core *core, struct kp__subpool 
     return (struct kp__circuit *)(uintptr_t)h->circuit;
 }
 
-/* Whatever opens, half-opens or closes a circuit does so here. */
-static void set_phase(struct kp__core *core, struct kp__subpool *sub, bool tripped, bool probing)
+enum phase { CLOSED, OPEN, HALF_OPEN };
+
+/* Whatever opens, half-opens or closes a circuit does so here (I13). */
+static void set_phase(struct kp__core *core, struct kp__subpool *sub, enum phase phase)
 {
     struct kp__circuit *c = circuit_of(core, sub);
     struct kp__health *h = &kp__rare(core, sub)->health;
+    bool tripped = phase != CLOSED, probing = phase == HALF_OPEN;
 
     core->tripped += (uint32_t)tripped - (uint32_t)h->tripped;
     core->probing += (uint32_t)probing - (uint32_t)c->probing;
@@ -43,7 +46,7 @@ static enum kp__change open_it(struct kp__core *core, struct kp__subpool *sub, e
 {
     struct kp__circuit *c = circuit_of(core, sub);
 
-    set_phase(core, sub, true, false);
+    set_phase(core, sub, OPEN);
     c->limit = limit;
     c->by_use = by_use;
     c->until = kp__later(now, sub->rules->breaker_open);
@@ -54,7 +57,7 @@ static enum kp__change close_it(struct kp__core *core, struct kp__subpool *sub)
 {
     struct kp__circuit *c = circuit_of(core, sub);
 
-    set_phase(core, sub, false, false);
+    set_phase(core, sub, CLOSED);
     c->uses = 0;
     c->status = 0;
     c->window = (struct kp__window){ 0 };
@@ -204,7 +207,7 @@ bool kp__probe_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t no
 
     c->probes++;
     c->probed_at = now;
-    if (first) set_phase(core, sub, true, true);
+    if (first) set_phase(core, sub, HALF_OPEN);
     return first;
 }
 
@@ -218,7 +221,7 @@ bool kp__probe_unasked(struct kp__core *core, struct kp__subpool *sub, bool *mar
     return *mark && kp__probe_begin(core, sub, now);
 }
 
-void kp__probe_over(struct kp__core *core, struct kp__subpool *sub)
+void kp__probe_end_now(struct kp__core *core, struct kp__subpool *sub)
 {
     circuit_of(core, sub)->probes--;
 }

@@ -90,10 +90,10 @@ static inline void kp__probe_pass(bool *from, bool *to)
     *to = *from;
     *from = false;
 }
-void kp__probe_over(struct kp__core *core, struct kp__subpool *sub);
+void kp__probe_end_now(struct kp__core *core, struct kp__subpool *sub);
 static inline void kp__probe_end(struct kp__core *core, struct kp__subpool *sub, bool *mark)
 {
-    if (*mark) kp__probe_over(core, sub);
+    if (*mark) kp__probe_end_now(core, sub);
     *mark = false;
 }
 

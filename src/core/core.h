@@ -51,7 +51,7 @@ struct kp__core {
     bool shuts;          /* a thread of its own shuts lanes in time; else upkeep does */
     bool by_bytes;       /* keys are bytes: guides may find them */
     uint64_t least_term; /* a lane opens for a longer term than this, or not at all */
-    struct kp__heap open; /* subpools whose lane is open, by the end of their terms */
+    struct kp__heap open_lanes; /* subpools that have one, by the end of its term */
     struct kp__guide *guide; /* or NULL */
     uint64_t quick_seed;     /* of the hash by which guides find keys */
     /* the same hash, of keys that are described by their fields; NULL: these keys are not */
@@ -61,11 +61,11 @@ struct kp__core {
     struct kp__rules *rules; /* of new keys */
     uint64_t leak_after, forget_after;
     int64_t max_idle, max_waiting, max_keys; /* budgets that no request waits for */
-    int64_t group_max_live[2];
+    int64_t group_max_live[KP__GROUPS];
     bool evicts, by_arrival; /* budget.evict_other_keys, KP_ACROSS_ARRIVAL */
     bool last_first;         /* limits.wait_order of the pool, when it was opened */
     bool shrunk;             /* a budget was lowered once: more may be live than it allows */
-    enum kp__spare spare;    /* which idle ones may be evicted; USUAL, except within resize.c */
+    enum kp__evictable evictable; /* which idle ones; USUAL, except within resize.c */
 
     /* keys and resources */
     enum kp__phase phase;
@@ -134,17 +134,18 @@ static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
     if (core->starved || sub->contest->share.at < core->contention) kp__account_now(core, sub);
 }
 
-/* This subpool lacks a permit of `budget`, or (NULL) of none: mostly it did not before, either. */
-static inline void kp__starve(struct kp__core *core, struct kp__subpool *sub,
-                              struct kp__budget *budget)
+/* This subpool lacks a permit of `budget`, and is starved; or (NULL) of none, which mostly was so
+ * before. */
+static inline void kp__note_lack(struct kp__core *core, struct kp__subpool *sub,
+                                 struct kp__budget *budget)
 {
-    if (budget || sub->contest->lacks) kp__starve_now(core, sub, budget);
+    if (budget || sub->contest->lacks) kp__note_lack_now(core, sub, budget);
 }
 
 /* What this subpool holds has changed, or who waits first: if it lacks a permit, rank it anew. */
 static inline void kp__rank_anew(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (sub->contest->lacks) kp__starve_now(core, sub, sub->contest->lacks);
+    if (sub->contest->lacks) kp__note_lack_now(core, sub, sub->contest->lacks);
 }
 
 /* May this subpool take a permit now: is there one, and does no starved key rank before it? */
@@ -153,6 +154,13 @@ static inline bool kp__budget_may_take(struct kp__core *core, struct kp__budget 
 {
     return !kp__budget_is_full(budget) &&
            (core->starved == 0 || !kp__budget_outranked(core, budget, sub));
+}
+
+/* The budget at this place, below KP__FILED, if this key counts there; else NULL. */
+static inline struct kp__budget *kp__budget_at(struct kp__core *core, const struct kp__subpool *sub,
+                                               int place)
+{
+    return place == KP__POOL ? &core->live : kp__group_budget(sub, place - KP__GROUP_0);
 }
 
 /* The counts of a key have changed: file it by whether one of its idle resources can be evicted.
@@ -179,9 +187,9 @@ static inline void kp__note_time(struct kp__core *core, uint64_t now)
 /* When the first term of an open lane ends (lane.h); KP__NEVER: none does. */
 static inline uint64_t kp__lane_next(const struct kp__core *core)
 {
-    const struct kp__heap_node *first = kp__heap_top(&core->open);
+    const struct kp__heap_node *first = kp__heap_top(&core->open_lanes);
 
-    return first ? KP__OF(first, struct kp__term, node)->until : KP__NEVER;
+    return first ? KP__OF(first, struct kp__lane_books, node)->until : KP__NEVER;
 }
 
 #if defined KP_VERIFY && KP_VERIFY

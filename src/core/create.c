@@ -4,6 +4,7 @@
  */
 #include "core/create.h"
 
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/give.h"
 #include "core/permit.h"
@@ -28,41 +29,61 @@ static uint64_t pause_after(struct kp__core *core, const struct kp__rules *r, ui
     return pause ? core->world->random(core->world->ctx) % pause + 1 : 0;
 }
 
-/* Keep the failure for requests that may be told it later. *keep is memory for it; what comes back
+/* One failure more, in a row: the key makes a pause. `unkept`: the failure was to be kept until one
+ * request is told it, but there is no memory. */
+static void make_pause(struct kp__core *core, struct kp__subpool *sub, bool background, bool unkept,
+                       uint64_t now)
+{
+    struct kp__health *h = &kp__rare(core, sub)->health;
+    uint64_t pause = pause_after(core, sub->rules, ++h->failures);
+
+    /* as long as it is kept, the background does not try again: without that it would spin */
+    if (unkept && pause == 0) pause = LEAST_PAUSE;
+    h->back_off = pause ? kp__later(now, pause) : 0;
+    /* with no pause between tries it would spin, too; with prefill, the next get tries again */
+    if (background && !pause && !sub->rules->cache_once) sub->refill = sub->warm = false;
+}
+
+/* Keep the failure for requests that may be told it later: for the first one (`once`), or as the
+ * latest. *keep is memory for it, or NULL: it is counted and reported all the same. What comes back
  * there is for the caller to free. */
+static void keep_failure(struct kp__core *core, struct kp__subpool *sub,
+                         const struct kp__failure *what, bool once, uint64_t now,
+                         struct kp__failure **keep)
+{
+    const struct kp__rules *r = sub->rules;
+    struct kp__health *h = &kp__rare(core, sub)->health;
+    struct kp__failure *failure = *keep;
+    bool cached = r->cache_failure && !r->cache_once && what->code != KP_EREFUSED;
+
+    if (failure) {
+        *failure = *what;
+        kp__list_init(&failure->link);
+        failure->until = cached ? kp__later(now, r->cache_failure) : 0;
+    }
+    if (failure && once) {
+        kp__list_push_back(&h->kept, &failure->link);
+        h->kept_count++;
+        *keep = NULL;
+        return;
+    }
+    *keep = h->last;
+    h->last = failure;
+}
+
 static void remember(struct kp__core *core, struct kp__subpool *sub, const struct kp__failure *what,
                      bool background, uint64_t now, struct kp__failure **keep)
 {
     const struct kp__rules *r = sub->rules;
     struct kp__health *h = &kp__rare(core, sub)->health;
-    struct kp__failure *failure = *keep;
     bool refused = what->code == KP_EREFUSED;
     bool once = r->cache_once && background && !refused && (int64_t)h->kept_count < r->max_live;
 
     KP__COUNT_SELDOM(core, sub, create_failures);
-    h->failures++;
-    uint64_t pause = pause_after(core, r, h->failures);
-    /* as long as it is kept, the background does not try again: without that it would spin */
-    if (once && !failure && pause == 0) pause = LEAST_PAUSE;
-    h->back_off = pause ? kp__later(now, pause) : 0;
-    /* with no pause between tries it would spin, too; with prefill, the next get tries again */
-    if (background && !pause && !r->cache_once) sub->refill = sub->warm = false;
+    make_pause(core, sub, background, once && !*keep, now);
     if (h->refused && !refused) return; /* the refusal stays the cause */
     h->refused = refused;
-    if (failure) { /* else out of memory: counted and reported all the same */
-        bool cached = r->cache_failure && !r->cache_once && !refused;
-        *failure = *what;
-        kp__list_init(&failure->link);
-        failure->until = cached ? kp__later(now, r->cache_failure) : 0;
-        if (once) {
-            kp__list_push_back(&h->kept, &failure->link);
-            h->kept_count++;
-            *keep = NULL;
-            return;
-        }
-    }
-    *keep = h->last;
-    h->last = failure;
+    keep_failure(core, sub, what, once, now, keep);
 }
 
 static void recovered(struct kp__core *core, struct kp__subpool *sub)
@@ -164,7 +185,7 @@ enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
     if (slot->errand->renews) kp__replaced(core, slot, todo);
     kp__file_age(core, slot);
     if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
-    if (core->phase == KP__CLOSED) {
+    if (core->phase == KP__CLOSED) { /* I12 */
         created_too_late(core, slot, request, todo);
         return change;
     }

@@ -94,14 +94,14 @@ bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
 
 struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub)
 {
-    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
-    struct kp__list *node = kp__list_first(idle);
+    struct kp__slot *slot = NULL;
 
     if (core->phase != KP__OPEN || sub->rare->doubts == 0 ||
         (int64_t)sub->rare->tests >= sub->rules->max_creating)
         return NULL;
-    while (node && !KP__OF(node, struct kp__slot, link)->doubted) node = kp__list_next(idle, node);
-    return node ? KP__OF(node, struct kp__slot, link) : NULL;
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__IDLE), slot)) != NULL && !slot->doubted)
+        continue;
+    return slot;
 }
 
 static uint64_t *tested_at(const struct kp__core *core, const struct kp__slot *slot)
@@ -159,7 +159,7 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
                 struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    kp_cause why = kp__end_cause(core, slot, good, KP_CAUSE_INVALID, now);
+    kp_cause why = kp__end_cause(core, slot, good ? KP_CAUSE_NONE : KP_CAUSE_INVALID, now);
 
     kp__note_time(core, now);
     if (why) {

@@ -4,12 +4,13 @@
  * books, then settles (serve.c): what became free goes to whoever is next.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"
+#include "core/over.h"
 #include "core/permit.h"
 #include "core/renew.h"
-#include "core/resize.h"
 #include "core/serve.h"
 #include "core/todo.h"
 
@@ -49,11 +50,11 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, kp_cause
 }
 
 /* The cause of its end: as given, unless a failed check of it has found its peer gone (doubt.c). */
-static kp_cause cause_or_gone(const struct kp__slot *slot, kp_cause cause)
+static kp_cause bad_or_gone(const struct kp__slot *slot, kp_cause bad)
 {
     bool gone = slot->errand->doomed && slot->cause == KP_CAUSE_GONE;
 
-    return gone && (cause == KP_CAUSE_INVALID || cause == KP_CAUSE_RESET) ? KP_CAUSE_GONE : cause;
+    return gone && (bad == KP_CAUSE_INVALID || bad == KP_CAUSE_RESET) ? KP_CAUSE_GONE : bad;
 }
 
 bool kp__is_going(const struct kp__core *core, const struct kp__slot *slot)
@@ -61,18 +62,19 @@ bool kp__is_going(const struct kp__core *core, const struct kp__slot *slot)
     return slot->errand->doomed || core->phase == KP__CLOSED || kp__is_used_up(slot);
 }
 
-kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool keep,
-                       kp_cause cause, uint64_t now)
+kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, kp_cause bad,
+                       uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
+    int64_t most = r->max_live + (slot->sub->waiting > 0 ? r->reserve : 0);
 
-    if (!keep) return cause_or_gone(slot, cause);
+    if (bad) return bad_or_gone(slot, bad);
     if (slot->errand->doomed) return (kp_cause)slot->cause;
-    if (core->phase == KP__CLOSED) return KP_CAUSE_CLOSED;
+    if (core->phase == KP__CLOSED) return KP_CAUSE_CLOSED; /* I12 */
     if (kp__is_used_up(slot)) return KP_CAUSE_USES;
     if (kp__is_too_old(slot, KP_CHECK_RETURN | KP_CHECK_GET, now)) return kp__end_of_age(slot);
-    if (slot->ageing && kp__has_spare(slot->sub)) return KP_CAUSE_RENEWED;
-    if (kp__over_live(core, slot->sub, slot->sub->waiting > 0)) return KP_CAUSE_SURPLUS;
+    if (slot->ageing && kp__ageing_may_go(slot->sub)) return KP_CAUSE_RENEWED;
+    if (kp__over_live(core, slot->sub, most)) return KP_CAUSE_SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return KP_CAUSE_NONE;
     return kp__over_idle(core, slot->sub, 1) ? KP_CAUSE_SURPLUS : KP_CAUSE_NONE;
 }
@@ -95,13 +97,13 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, struct kp__t
 {
     struct kp__subpool *sub = slot->sub;
 
-    if (slot->state != KP__IDLE || !kp__is_surplus(core, sub)) return;
+    if (slot->state != KP__IDLE || !kp__has_surplus(core, sub)) return;
     if (sub->rules->drop_oldest) slot = kp__oldest_idle(sub);
     kp__close_idle(core, slot, KP_CAUSE_SURPLUS, todo);
 }
 
-static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
-                      kp_cause cause, bool used, uint64_t now, struct kp__todo *todo)
+static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp_cause bad,
+                      bool used, uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
 
@@ -111,12 +113,12 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     if (now) sub->used_at = now;
     kp__probe_end(core, sub, &kp__seat_at(slot, seat)->probe);
     if (slot->errand->borrowers > 0) { /* the last one out closes it */
-        if (!keep) (void)kp__doom(core, slot, cause, todo);
+        if (bad) (void)kp__doom(core, slot, bad, todo);
         kp__lent_refund(core, sub);
         kp__settle(core, sub, now, todo);
         return;
     }
-    kp_cause why = kp__end_cause(core, slot, keep, cause, now);
+    kp_cause why = kp__end_cause(core, slot, bad, now);
     if (why) { /* its lent permit goes back when it is destroyed, not before */
         kp__errand_of(slot)->owes_lent = true;
         kp__close_slot(core, slot, why, todo);
@@ -133,16 +135,16 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     if (now && kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 
-void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
-              kp_cause cause, uint64_t now, struct kp__todo *todo)
+void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp_cause bad,
+              uint64_t now, struct kp__todo *todo)
 {
-    end_lease(core, slot, seat, keep, cause, true, now, todo);
+    end_lease(core, slot, seat, bad, true, now, todo);
 }
 
 void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now,
                      struct kp__todo *todo)
 {
-    end_lease(core, slot, seat, true, KP_CAUSE_SURPLUS, false, now, todo);
+    end_lease(core, slot, seat, KP_CAUSE_NONE, false, now, todo);
 }
 
 void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp_cause bad,
@@ -154,7 +156,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp
     if (!sponsor || bad || slot->errand->doomed) {
         (void)kp__sponsor_release(core, slot);
         slot->lends--; /* nobody had it */
-        kp__give(core, slot, seat, !bad, bad, now, todo);
+        kp__give(core, slot, seat, bad, now, todo);
         kp__settle(core, sub, now, todo); /* its sponsor may take something else now */
         if (sponsor) kp__send_away(core, sponsor, todo);
         return;

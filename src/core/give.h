@@ -11,9 +11,10 @@
 /* ---- leases ---------------------------------------------------------------------------------- */
 
 /* A lease ends: its resource serves whoever is next, becomes idle, or joins the to-do's list of
- * those to destroy. */
-void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
-              kp_cause cause, uint64_t now, struct kp__todo *todo);
+ * those to destroy. `bad`: why the resource is not to be kept, as far as is known (KP_CAUSE_NONE:
+ * nothing is); kp__end_cause may find another reason. */
+void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp_cause bad,
+              uint64_t now, struct kp__todo *todo);
 
 /* The same for a lease that its borrower never heard of: the resource counts as idle since before
  * it was taken, and is in as much doubt as it was then. */
@@ -28,9 +29,10 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp
 /* It will not be lent again, whatever a reset or a check says of it. */
 bool kp__is_going(const struct kp__core *core, const struct kp__slot *slot);
 
-/* Why a resource that came back, or was tested, may not stay; KP_CAUSE_NONE: it may. */
-kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool keep,
-                       kp_cause cause, uint64_t now);
+/* Why a resource that came back, or was tested, may not stay: because it is bad (as in kp__give),
+ * or by any rule; KP_CAUSE_NONE: it may. */
+kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, kp_cause bad,
+                       uint64_t now);
 
 /* After settling: if the key has too many idle ones, close this one, which was kept only for a
  * request that did not take it, or the oldest, which it pushes out. */

@@ -2,7 +2,7 @@
  *
  * Homes: the word of a cell that is used much is swung on one processor only, without an atomic
  * operation (base/home.h). Homes are given, and taken away, under the pool's lock; while a lane is
- * shut, none of its cells has one.
+ * shut, none of its cells has one (I7).
  */
 #include "core/lane.h"
 
@@ -58,7 +58,7 @@ bool kp__home_seek(struct kp__core *core, const struct kp__slot *slot, uint64_t 
     if (!atomic_compare_exchange_strong_explicit(&cell->word, &word, idle, memory_order_release,
                                                  memory_order_relaxed))
         return false;
-    if (here != KP__NO_HOME) slot->sub->term->homes++;
+    if (here != KP__NO_HOME) slot->sub->lane_books->homes++;
     return true;
 }
 
@@ -86,12 +86,11 @@ static void unmark(struct kp__cell *cell)
  */
 static void each_marked(const struct kp__subpool *sub, void (*what)(struct kp__cell *))
 {
-    for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        const struct kp__list *list = KP__SLOTS(sub, state), *node;
-        for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
-            struct kp__cell *cell = marked(KP__OF(node, const struct kp__slot, link));
-            if (cell) what(cell);
-        }
+    const struct kp__slot *slot = NULL;
+
+    while ((slot = kp__next_idle_or_lent(sub, slot)) != NULL) {
+        struct kp__cell *cell = marked(slot);
+        if (cell) what(cell);
     }
 }
 
@@ -110,7 +109,7 @@ void kp__home_take(struct kp__core *core, const struct kp__slot *slot)
     clear_home(cell);
     end_sequences(core);
     unmark(cell);
-    slot->sub->term->homes--;
+    slot->sub->lane_books->homes--;
 }
 
 bool kp__homes_take(struct kp__core *core, struct kp__subpool *const *subs, uint32_t many)
@@ -118,15 +117,15 @@ bool kp__homes_take(struct kp__core *core, struct kp__subpool *const *subs, uint
     bool any = false;
 
     for (uint32_t i = 0; i < many; i++) {
-        if (subs[i]->term->homes == 0) continue;
+        if (subs[i]->lane_books->homes == 0) continue;
         each_marked(subs[i], clear_home);
         any = true;
     }
     if (!any) return false;
     end_sequences(core);
     for (uint32_t i = 0; i < many; i++) {
-        if (subs[i]->term->homes > 0) each_marked(subs[i], unmark);
-        subs[i]->term->homes = 0;
+        if (subs[i]->lane_books->homes > 0) each_marked(subs[i], unmark);
+        subs[i]->lane_books->homes = 0;
     }
     return true;
 }

@@ -27,17 +27,93 @@ void kp__lanes_in_child(void)
     kp__guides_in_child();
 }
 
-/* ---- lines ----------------------------------------------------------------------------------- */
+/* ---- the lists of a lane's cells ------------------------------------------------------------- */
 
-/* Write the key into its lane, where a thread that has claimed a cell of it can compare it. */
-static void name(struct kp__lane *lane, const struct kp__subpool *sub)
+/* Store a number where threads without the lock may find it. */
+static void name_line(_Atomic uint32_t *word, uint32_t number)
 {
-    void *key = kp__key_at(sub);
-
-    lane->key_size = sub->key_size;
-    if (sub->key_size <= KP__LANE_KEY) memcpy(lane->key, key, sub->key_size);
-    else memcpy(lane->key, &key, sizeof key);
+    /* release: pairs with the acquire in kp__lane_cell and kp__listed; the line was made before */
+    atomic_store_explicit(word, number, memory_order_release);
 }
+
+/* In the list with this number, of cells or of lists. */
+static void set_number(struct kp__lines *kind, uint32_t list, uint32_t k, uint32_t number)
+{
+    name_line(&((struct kp__numbers *)kp__line(kind, list))->number[k], number);
+}
+
+/* How many lists lead from the lane to each cell: none to the only one; one; or two, a list of
+ * lists and one of these. */
+static uint32_t levels(const struct kp__subpool *sub)
+{
+    return sub->lane_books->room <= 1 ? 0 : sub->lane_books->room == KP__LIST ? 1 : 2;
+}
+
+static uint32_t number_in(_Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static void drop_lists(struct kp__subpool *sub)
+{
+    struct kp__lane *lane = KP__LANE_OF(sub);
+
+    if (levels(sub) == 1) kp__lines_give(&kp__lists, number_in(&lane->list));
+    if (levels(sub) == 2) {
+        for (uint32_t i = 0; i < sub->lane_books->room / KP__LIST; i++)
+            kp__lines_give(&kp__lists, kp__listed(&kp__tops, number_in(&lane->top), i));
+        kp__lines_give(&kp__tops, number_in(&lane->top));
+    }
+    sub->lane_books->room = 0;
+}
+
+/* Room for more cells than one list holds; where memory is short, for fewer, or for none. */
+static void make_top(struct kp__subpool *sub, uint32_t cells)
+{
+    uint32_t top = kp__lines_take(&kp__tops), list, lists = 0;
+
+    if (!top) return;
+    while (lists * KP__LIST < cells && (list = kp__lines_take(&kp__lists)) != 0)
+        set_number(&kp__tops, top, lists++, list);
+    name_line(&KP__LANE_OF(sub)->top, top);
+    sub->lane_books->room = (uint16_t)(lists * KP__LIST);
+    if (lists > 1) return;
+    if (lists == 1) kp__lines_give(&kp__lists, kp__listed(&kp__tops, top, 0));
+    kp__lines_give(&kp__tops, top);
+    sub->lane_books->room = 0;
+}
+
+/* Room for so many cells, as far as there is memory. */
+static void make_lists(struct kp__subpool *sub, uint32_t cells)
+{
+    uint32_t list;
+
+    if (cells <= sub->lane_books->room) return;
+    drop_lists(sub);
+    if (cells == 1) {
+        sub->lane_books->room = 1;
+    } else if (cells > KP__LIST) {
+        make_top(sub, cells);
+    } else if ((list = kp__lines_take(&kp__lists)) != 0) {
+        name_line(&KP__LANE_OF(sub)->list, list);
+        sub->lane_books->room = KP__LIST;
+    }
+}
+
+static void set_cell(struct kp__subpool *sub, uint32_t k, uint32_t cell)
+{
+    struct kp__lane *lane = KP__LANE_OF(sub);
+
+    if (levels(sub) == 0) {
+        name_line(&lane->cell, cell);
+        return;
+    }
+    uint32_t list = levels(sub) == 1 ? number_in(&lane->list)
+                                     : kp__listed(&kp__tops, number_in(&lane->top), k / KP__LIST);
+    set_number(&kp__lists, list, k % KP__LIST, cell);
+}
+
+/* ---- the guide ------------------------------------------------------------------------------- */
 
 static bool is_guided(const struct kp__core *core, const struct kp__subpool *sub)
 {
@@ -52,6 +128,23 @@ static uint64_t hash_of(const struct kp__core *core, const struct kp__subpool *s
                            : kp__quick_hash(core->quick_seed, key, sub->key_size);
 }
 
+/* Where the guide is to lead: straight to the only cell, if that knows the key; or to the lane. */
+static uint32_t where_to(const struct kp__subpool *sub)
+{
+    const struct kp__lane_books *books = sub->lane_books;
+    uint32_t cell = kp__lane_cell(KP__LANE_OF(sub), KP__SHAPE(books->cells, levels(sub)), 0);
+    const struct kp__cell *only = kp__line(&kp__cells, cell);
+    bool straight = books->cells == 1 && only->key_size != KP__NOT_BRIEF;
+
+    return straight ? cell : KP__TO_LANE | books->line;
+}
+
+void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (core->guide && is_guided(core, sub))
+        kp__guide_enter(core->guide, hash_of(core, sub), where_to(sub));
+}
+
 /* Nobody is to be led to what the key had; when the pool is closing, that does not matter. */
 static void leave_guide(struct kp__core *core, const struct kp__subpool *sub)
 {
@@ -59,114 +152,45 @@ static void leave_guide(struct kp__core *core, const struct kp__subpool *sub)
         kp__guide_leave(core->guide, hash_of(core, sub));
 }
 
+/* ---- a key's line, a slot's cell ------------------------------------------------------------- */
+
+/* Write the key into its lane, where a thread that has claimed a cell of it can compare it. */
+static void write_key(struct kp__lane *lane, const struct kp__subpool *sub)
+{
+    void *key = kp__key_at(sub);
+
+    lane->key_size = sub->key_size;
+    if (sub->key_size <= KP__LANE_KEY) memcpy(lane->key, key, sub->key_size);
+    else memcpy(lane->key, &key, sizeof key);
+}
+
 bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
 {
     uint32_t number;
 
-    if (sub->term) return true;
+    if (sub->lane_books) return true;
     if ((number = kp__lines_take(&kp__lanes)) == 0) return false;
-    kp__term_begin(core, sub, number);
+    kp__lane_books_begin(core, sub, number);
     struct kp__lane *lane = KP__LANE_OF(sub);
     lane->sub = sub->item.index;
     lane->pool = core->id;
-    if (is_guided(core, sub)) name(lane, sub);
+    if (is_guided(core, sub)) write_key(lane, sub);
     /* relaxed: a guess to others until they claim a cell, opened by a later release (swing_open) */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
     return true;
 }
 
-/* Store a number where threads without the lock may find it. */
-static void name_line(_Atomic uint32_t *word, uint32_t number)
-{
-    /* release: pairs with the acquire in kp__lane_cell and kp__listed; the line was made before */
-    atomic_store_explicit(word, number, memory_order_release);
-}
-
-static void set(struct kp__lines *kind, uint32_t list, uint32_t k, uint32_t number)
-{
-    name_line(&((struct kp__numbers *)kp__line(kind, list))->number[k], number);
-}
-
-static uint32_t levels(const struct kp__subpool *sub)
-{
-    return sub->term->room <= 1 ? 0 : sub->term->room == KP__LIST ? 1 : 2;
-}
-
-static uint32_t number_in(_Atomic uint32_t *word)
-{
-    return atomic_load_explicit(word, memory_order_relaxed);
-}
-
-static void drop_lists(struct kp__subpool *sub)
-{
-    struct kp__lane *lane = KP__LANE_OF(sub);
-
-    if (levels(sub) == 1) kp__lines_give(&kp__lists, number_in(&lane->list));
-    if (levels(sub) == 2) {
-        for (uint32_t i = 0; i < sub->term->room / KP__LIST; i++)
-            kp__lines_give(&kp__lists, kp__listed(&kp__tops, number_in(&lane->top), i));
-        kp__lines_give(&kp__tops, number_in(&lane->top));
-    }
-    sub->term->room = 0;
-}
-
-/* Room for more cells than one list holds; where memory is short, for fewer, or for none. */
-static void make_top(struct kp__subpool *sub, uint32_t cells)
-{
-    uint32_t top = kp__lines_take(&kp__tops), list, lists = 0;
-
-    if (!top) return;
-    while (lists * KP__LIST < cells && (list = kp__lines_take(&kp__lists)) != 0)
-        set(&kp__tops, top, lists++, list);
-    name_line(&KP__LANE_OF(sub)->top, top);
-    sub->term->room = (uint16_t)(lists * KP__LIST);
-    if (lists > 1) return;
-    if (lists == 1) kp__lines_give(&kp__lists, kp__listed(&kp__tops, top, 0));
-    kp__lines_give(&kp__tops, top);
-    sub->term->room = 0;
-}
-
-/* Room for so many cells, as far as there is memory. */
-static void make_lists(struct kp__subpool *sub, uint32_t cells)
-{
-    uint32_t list;
-
-    if (cells <= sub->term->room) return;
-    drop_lists(sub);
-    if (cells == 1) {
-        sub->term->room = 1;
-    } else if (cells > KP__LIST) {
-        make_top(sub, cells);
-    } else if ((list = kp__lines_take(&kp__lists)) != 0) {
-        name_line(&KP__LANE_OF(sub)->list, list);
-        sub->term->room = KP__LIST;
-    }
-}
-
-static void set_cell(struct kp__subpool *sub, uint32_t k, uint32_t cell)
-{
-    struct kp__lane *lane = KP__LANE_OF(sub);
-
-    if (levels(sub) == 0) {
-        name_line(&lane->cell, cell);
-        return;
-    }
-    uint32_t list = levels(sub) == 1 ? number_in(&lane->list)
-                                     : kp__listed(&kp__tops, number_in(&lane->top), k / KP__LIST);
-    set(&kp__lists, list, k % KP__LIST, cell);
-}
-
 void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (!sub->term) return;
+    if (!sub->lane_books) return;
     KP__DCHECK(!sub->open);
     struct kp__lane *lane = KP__LANE_OF(sub);
     leave_guide(core, sub);
     /* whoever still reads this lane finds no cell to claim, or one of another key */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
     drop_lists(sub);
-    kp__lines_give(&kp__lanes, sub->term->lane);
-    sub->term = NULL;
+    kp__lines_give(&kp__lanes, sub->lane_books->line);
+    sub->lane_books = NULL;
 }
 
 void kp__cell_drop(struct kp__core *core, struct kp__slot *slot)
@@ -209,7 +233,7 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
     atomic_store_explicit(&cell->id, (uint64_t)core->id << 32 | slot->item.index,
                           memory_order_relaxed);
     cell->resource = slot->resource;
-    cell->lane = sub->term->lane;
+    cell->lane = sub->lane_books->line;
     bool is_brief = core->by_bytes && sub->key_size <= KP__BRIEF;
     if (is_brief) cell->key = kp__brief_of(kp__key_at(sub), sub->key_size);
     cell->key_size = is_brief ? (uint16_t)sub->key_size : KP__NOT_BRIEF;
@@ -233,10 +257,9 @@ static uint8_t name_cells(struct kp__core *core, struct kp__subpool *sub)
     make_lists(sub, many);
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         int64_t most = kp__lane_most(core, sub, state);
-        const struct kp__list *list = KP__SLOTS(sub, state), *node;
-        for (node = kp__list_first(list); node && k < sub->term->room;
-             node = kp__list_next(list, node)) {
-            struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+        struct kp__slot *slot = NULL;
+        while (k < sub->lane_books->room &&
+               (slot = kp__next_slot(KP__SLOTS(sub, state), slot)) != NULL) {
             slot->on_lane = most > 0 && is_plain(slot) && give_cell(core, sub, slot);
             if (!slot->on_lane) continue;
             set_cell(sub, k++, slot->cell);
@@ -263,27 +286,8 @@ static void swing_open(struct kp__core *core, struct kp__slot *slot)
 
 static void swing_all_open(struct kp__core *core, struct kp__subpool *sub)
 {
-    for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        const struct kp__list *list = KP__SLOTS(sub, state), *node;
-        for (node = kp__list_first(list); node; node = kp__list_next(list, node))
-            swing_open(core, KP__OF(node, struct kp__slot, link));
-    }
-}
-
-/* Where the guide is to lead: straight to the only cell, if that knows the key; or to the lane. */
-static uint32_t where_to(const struct kp__subpool *sub)
-{
-    uint32_t cell = kp__lane_cell(KP__LANE_OF(sub), KP__SHAPE(sub->term->cells, levels(sub)), 0);
-    const struct kp__cell *only = kp__line(&kp__cells, cell);
-
-    return sub->term->cells == 1 && only->key_size != KP__NOT_BRIEF ? cell
-                                                                    : KP__TO_LANE | sub->term->lane;
-}
-
-void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub)
-{
-    if (core->guide && is_guided(core, sub))
-        kp__guide_enter(core->guide, hash_of(core, sub), where_to(sub));
+    for (struct kp__slot *slot = NULL; (slot = kp__next_idle_or_lent(sub, slot)) != NULL;)
+        swing_open(core, slot);
 }
 
 void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
@@ -298,16 +302,16 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     until = kp__term_end(core, sub, now);
     if (until != KP__NEVER && until <= kp__later(now, core->least_term)) return;
     if (kp__lane_most(core, sub, KP__IDLE) <= 0 || !kp__lane_make(core, sub) ||
-        (sub->term->cells = name_cells(core, sub)) == 0)
+        (sub->lane_books->cells = name_cells(core, sub)) == 0)
         return;
     sub->open = true;
-    sub->term->opened = now;
-    sub->term->era = core->era;
-    sub->term->until = until;
-    kp__heap_insert(&core->open, &sub->term->node);
+    sub->lane_books->opened = now;
+    sub->lane_books->era = core->era;
+    sub->lane_books->until = until;
+    kp__heap_insert(&core->open_lanes, &sub->lane_books->node);
     swing_all_open(core, sub);
     /* release: pairs with the acquire in claim (flow/hit.c, hit_key.c); cells are named by now */
-    atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->term->cells, levels(sub)),
+    atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->lane_books->cells, levels(sub)),
                           memory_order_release);
     kp__lane_guide(core, sub);
 }
@@ -332,7 +336,7 @@ static void record_move(struct kp__core *core, struct kp__slot *slot, enum kp__s
     kp__slot_record(core, slot, state);
 }
 
-/* Shut a slot's word, and enter in the books what became of the slot while the lane was open. */
+/* Shut a slot's word, and enter in the books what became of the slot while it was open (I7). */
 static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;
@@ -354,12 +358,12 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     slot->lends += leases;
     KP__TALLY(core, sub, gets += leases);
     KP__TALLY(core, sub, hits += leases);
-    sub->term->served += leases;
+    sub->lane_books->served += leases;
     if (lent) {
         kp__errand(core, slot)->first = (struct kp__seat){
             .generation = generation,
             .since = now,
-            .era = sub->term->era, /* the lease may have begun as early as that */
+            .era = sub->lane_books->era, /* the lease may have begun as early as that */
             .hold = KP__HELD,
             .lent = true,
             .ending = ending,
@@ -371,7 +375,7 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
         record_move(core, slot, KP__LENT);
         kp__file_slot(core, slot);
     } else {
-        slot->since = sub->term->opened;
+        slot->since = sub->lane_books->opened;
         record_move(core, slot, KP__IDLE);
         kp__file_slot(core, slot); /* it may have been lent when the lane opened */
     }
@@ -379,15 +383,15 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
 
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    struct kp__term *term = sub->term;
+    struct kp__lane_books *books = sub->lane_books;
 
     /* relaxed: a hint; most threads that come now need not look at the words */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, 0, memory_order_relaxed);
     kp__homes_take(core, &sub, 1);
     kp__account(core, sub);
     sub->open = false;
-    term->served = 0;
-    if (kp__heap_holds(&term->node)) kp__heap_remove(&core->open, &term->node);
+    books->served = 0;
+    if (kp__heap_holds(&books->node)) kp__heap_remove(&core->open_lanes, &books->node);
     /* from the back, so that those that were used keep their order, before those that nobody used:
      * of the order in which they came back, no more is known */
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
@@ -398,7 +402,7 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
             if (slot->on_lane) take_back(core, slot, now);
         }
     }
-    if (term->served > 0 && sub->used_at < now) sub->used_at = now;
-    sub->shut_for = kp__term_pause(core, term, now);
+    if (books->served > 0 && sub->used_at < now) sub->used_at = now;
+    sub->shut_for = kp__term_pause(core, books, now);
     kp__evictable_update(core, sub);
 }

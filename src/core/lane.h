@@ -58,7 +58,7 @@
 #include "base/mix.h"
 #include "core/slot.h"
 
-struct kp__term;
+struct kp__lane_books;
 
 /* What the lowest bits of a word say. */
 enum {
@@ -166,7 +166,7 @@ extern KP__INSIDE struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 
 /* With the lock: the cell of a slot, the lane of a subpool; each must have one. */
 #define KP__CELL_OF(slot) ((struct kp__cell *)kp__line(&kp__cells, (slot)->cell))
-#define KP__LANE_OF(sub) ((struct kp__lane *)kp__line(&kp__lanes, (sub)->term->lane))
+#define KP__LANE_OF(sub) ((struct kp__lane *)kp__line(&kp__lanes, (sub)->lane_books->line))
 
 /* With the lock: the tag of the get whose lease has this seat, and the place of its call. One that
  * did without the lock notes them in the cell after its claim, maybe not before the lane is shut:
@@ -231,7 +231,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
  * more often in a row opening did not pay. In term.c. */
 bool kp__lane_may_open(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now);
 uint64_t kp__term_end(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now);
-uint16_t kp__term_pause(const struct kp__core *core, struct kp__term *term, uint64_t now);
+uint16_t kp__term_pause(const struct kp__core *core, struct kp__lane_books *books, uint64_t now);
 
 /* Of an open lane: enter its key into the guide once more. A guide loses keys when it grows, and
  * where a bucket is full. */

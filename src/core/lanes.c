@@ -9,19 +9,20 @@
 
 static struct kp__subpool *first_open(const struct kp__core *core)
 {
-    struct kp__heap_node *top = kp__heap_top(&core->open);
+    struct kp__heap_node *top = kp__heap_top(&core->open_lanes);
 
-    return top ? KP__OF(top, struct kp__term, node)->sub : NULL;
+    return top ? KP__OF(top, struct kp__lane_books, node)->sub : NULL;
 }
 
 static bool ends_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return KP__OF(a, struct kp__term, node)->until < KP__OF(b, struct kp__term, node)->until;
+    return KP__OF(a, struct kp__lane_books, node)->until <
+           KP__OF(b, struct kp__lane_books, node)->until;
 }
 
 void kp__lanes_init(struct kp__core *core)
 {
-    kp__heap_init(&core->open, ends_before);
+    kp__heap_init(&core->open_lanes, ends_before);
 }
 
 /* Lanes that are shut together: their homes are taken away at the price of one. */
@@ -41,8 +42,8 @@ static bool first_ends_by(struct kp__core *core, struct together *t, uint64_t en
 {
     struct kp__subpool *sub = first_open(core);
 
-    if (!sub || sub->term->until > end) return false;
-    kp__heap_remove(&core->open, &sub->term->node);
+    if (!sub || sub->lane_books->until > end) return false;
+    kp__heap_remove(&core->open_lanes, &sub->lane_books->node);
     t->sub[t->many++] = sub;
     return true;
 }
@@ -63,7 +64,7 @@ void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
     kp__note_time(core, now);
     shut_first(core, &t, now, most, now);
     for (uint32_t i = 0; i < t.many; i++)
-        if (t.sub[i]->term->served > 0) kp__lane_open(core, t.sub[i], now);
+        if (t.sub[i]->lane_books->served > 0) kp__lane_open(core, t.sub[i], now);
 }
 
 /* Where many are open, the heap is emptied at once: removing one costs a walk down the heap. */
@@ -72,10 +73,10 @@ static void shut_many(struct kp__core *core, uint64_t now)
     struct together t = { .many = 0 };
     struct kp__subpool *sub = NULL;
 
-    kp__heap_init(&core->open, ends_before);
+    kp__heap_init(&core->open_lanes, ends_before);
     while ((sub = kp__next_sub(core, sub)) != NULL) {
         if (!sub->open) continue;
-        kp__heap_node_init(&sub->term->node);
+        kp__heap_node_init(&sub->lane_books->node);
         t.sub[t.many++] = sub;
         if (t.many < KP__TOGETHER) continue;
         shut(core, &t, now);
@@ -96,7 +97,7 @@ void kp__lane_shut_all(struct kp__core *core, uint64_t now)
 {
     enum { MANY = 8 }; /* many: one open lane for so many places of keys */
 
-    if (core->open.count < core->subpools.made / MANY) shut_few(core, now);
+    if (core->open_lanes.count < core->subpools.made / MANY) shut_few(core, now);
     else shut_many(core, now);
 }
 

@@ -29,11 +29,11 @@ void kp__late_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 
 static bool all_are_doomed(const struct kp__list *list)
 {
-    const struct kp__list *node = kp__list_first(list);
+    const struct kp__slot *slot = NULL;
 
-    while (node && KP__OF(node, const struct kp__slot, link)->errand->doomed)
-        node = kp__list_next(list, node);
-    return node == NULL;
+    while ((slot = kp__next_slot(list, slot)) != NULL)
+        if (!slot->errand->doomed) return false;
+    return true;
 }
 
 bool kp__needs_creation(const struct kp__request *request)

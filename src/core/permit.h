@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * Permits: the right to make or lend one more (permit.c). Each is taken, or promised until a victim
- * is gone, and then spent into a slot or refunded (L2, I3). And what the background may make.
+ * is gone, and then spent into a slot or refunded (L2, I3).
  */
 #ifndef KP__CORE_PERMIT_H
 #define KP__CORE_PERMIT_H
 
 #include "base/check.h"
 #include "core/core.h"
-
-/* May one more creation begin, by all rules but max_live of the key itself: its health, budgets,
- * the rate? */
-bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
-
-/* After failed creates the background makes none before this: the end of the pause, or of the time
- * for which the circuit is open, whichever is later. KP__NEVER: until kp_retry_now. */
-uint64_t kp__rests_until(const struct kp__subpool *sub);
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
@@ -74,43 +66,9 @@ void kp__promises_count(struct kp__core *core, const struct kp__subpool *sub, in
 
 /* The request that was to have the permit goes without it, so the promise ends. The victim goes all
  * the same, and until it is gone it is *waived*: a request of its heir that would evict takes it
- * over instead (decide.c), so that requests which give up early do not evict one each. Settle
- * afterwards. */
+ * over instead (decide_create.c), so that requests which give up early do not evict one each.
+ * Settle afterwards. */
 void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
                uint64_t now, struct kp__todo *todo);
-
-/* ---- the background -------------------------------------------------------------------------- */
-
-/* How many resources the rules want the key to have (min_live, min_idle, utilization); `force`: one
- * at least. */
-int64_t kp__ready_wanted(const struct kp__subpool *sub, bool force);
-
-/* How many of these are missing, for the background to make. */
-int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force);
-
-/* Have the keeper make them, if any are missing. */
-void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
-
-/* Something of the key is gone: have the keeper make up for it, if the rules say so (refill), and
- * go on with what is to be made or replaced. */
-void kp__make_up_for(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
-
-/* Take a permit to make one of them (refill, warm-up). False: none is to be made now. */
-bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
-
-/* The same for a replacement that is wanted (renew.h), which counts as being made from then on. */
-bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
-
-/* What keeps the background at this moment from making one that the key lacks. */
-enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool *sub, uint64_t now);
-
-/* None is to be made now. If that is for budget.max_creating, the key stands behind the others that
- * this *holds up*, until it has a permit, or is dropped: each creation that is over lets the first
- * of them on, which then looks again. If there is still room after that, it wants nothing more or
- * has to wait for something else, and lets the next one on. */
-void kp__hold_up(struct kp__core *core, struct kp__subpool *sub);
-void kp__hold_up_end(struct kp__core *core, struct kp__subpool *sub);
-void kp__let_on(struct kp__core *core, uint64_t now);
-void kp__let_next_on(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 #endif

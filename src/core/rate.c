@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The bucket of tokens behind budget.create_rate. Arithmetic only; who gets one is decided in
- * decide.c, for a request, and in permit.c, for the background.
+ * decide_create.c, for a request, and in background.c, for the background.
  */
 #include "core/rate.h"
 

@@ -10,9 +10,9 @@
  * kp_rotate needs no more than that: it brings the end of each age forward.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/give.h"
-#include "core/permit.h"
 #include "core/renew.h"
 
 /* ---- the end of an age ----------------------------------------------------------------------- */
@@ -99,15 +99,12 @@ void kp__aged(struct kp__core *core, struct kp__slot *slot)
 /* Of the ageing slots in this state that are not doomed, the one whose age ends first; or NULL. */
 static struct kp__slot *next_ageing(const struct kp__subpool *sub, enum kp__state state)
 {
-    const struct kp__list *list = KP__SLOTS(sub, state), *node;
-    struct kp__slot *next = NULL;
+    struct kp__slot *first = NULL, *slot = NULL;
 
-    for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
-        struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-        if (slot->ageing && !slot->errand->doomed && (!next || slot->age_end < next->age_end))
-            next = slot;
-    }
-    return next;
+    while ((slot = kp__next_slot(KP__SLOTS(sub, state), slot)) != NULL)
+        if (slot->ageing && !slot->errand->doomed && (!first || slot->age_end < first->age_end))
+            first = slot;
+    return first;
 }
 
 void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
@@ -127,7 +124,7 @@ void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo 
         (void)kp__doom(core, goes, KP_CAUSE_RENEWED, todo);
 }
 
-bool kp__has_spare(const struct kp__subpool *sub)
+bool kp__ageing_may_go(const struct kp__subpool *sub)
 {
     return sub->rare->renewal.spare > 0 &&
            (sub->waiting == 0 || kp__sub_staying(sub) > sub->rules->max_live);

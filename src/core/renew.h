@@ -28,14 +28,14 @@ static inline bool kp__renewal_wanted(const struct kp__subpool *sub)
     return sub->rules->renew_ahead > 0 && n->making + n->spare < n->ageing;
 }
 
-/* A replacement for which there was a permit (kp__renew_permit, permit.h) is there; or its creation
- * failed. */
+/* A replacement for which there was a permit (kp__renew_permit, background.h) is there; or its
+ * creation failed. */
 void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo);
 void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 /* An ageing one came back: is its replacement there, so that it may go? While the key has no more
  * than it may have, those who wait are served first. */
-bool kp__has_spare(const struct kp__subpool *sub);
+bool kp__ageing_may_go(const struct kp__subpool *sub);
 
 /* An ageing slot is being closed, or was revoked. */
 void kp__aged(struct kp__core *core, struct kp__slot *slot);

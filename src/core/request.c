@@ -174,7 +174,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     case KP__GRANT_SLOT:
         slot->lends--; /* nobody had it */
         if (grant.was_idle) kp__give_unused(core, slot, grant.seat, now, todo);
-        else kp__give(core, slot, grant.seat, true, KP_CAUSE_SURPLUS, now, todo);
+        else kp__give(core, slot, grant.seat, KP_CAUSE_NONE, now, todo);
         break;
     case KP__GRANT_PERMIT:
         kp__probe_end(core, sub, &probe);

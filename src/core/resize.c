@@ -1,63 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * The budget changes while in use (kp_budget_set): idle slots that are too many are closed, those
+ * The budget changes while in use (kp_budget_set): idle slots that are surplus are closed, those
  * who wait are served, and the indexes over keys are brought up to date. In one step, so that
- * nobody sees half of it; it looks at each key. Lent slots that are too many are closed when they
- * come back (give.c).
+ * nobody sees half of it; it looks at each key.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/give.h"
-#include "core/permit.h"
+#include "core/over.h"
 #include "core/resize.h"
 #include "core/serve.h"
 #include "core/table.h"
 
-/* ---- how much is too much -------------------------------------------------------------------- */
-
-int64_t kp__surplus(const struct kp__core *core)
-{
-    if (core->live.cap == KP__UNBOUND) return 0;
-    return core->live.used - core->count[KP__CLOSING] + core->promised - core->live.cap;
-}
-
-static int64_t over(const struct kp__budget *group)
-{
-    return group->used - group->closing - group->cap;
-}
-
-int64_t kp__group_surplus(const struct kp__subpool *sub)
-{
-    int64_t most = 0;
-
-    for (int i = 0; i < 2; i++) {
-        const struct kp__budget *budget = kp__group_budget(sub, i);
-        if (budget && over(budget) > most) most = over(budget);
-    }
-    return most;
-}
-
-bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub)
-{
-    return kp__group_surplus(sub) > 0 || kp__surplus(core) > 0;
-}
-
-bool kp__may_stay(const struct kp__core *core, const struct kp__subpool *sub)
-{
-    if (core->live.cap != KP__UNBOUND && kp__surplus(core) >= 0) return false;
-    for (int i = 0; i < 2; i++) {
-        const struct kp__budget *budget = kp__group_budget(sub, i);
-        if (budget && over(budget) >= 0) return false;
-    }
-    return true;
-}
-
-/* ---- what is idle goes ----------------------------------------------------------------------- */
+/* ---- surplus goes ---------------------------------------------------------------------------- */
 
 /* Rank the idle ones of all keys anew. */
-static void rank_all(struct kp__core *core, enum kp__spare spare)
+static void rank_all(struct kp__core *core, enum kp__evictable which)
 {
-    core->spare = spare;
+    core->evictable = which;
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;)
         kp__evictable_file(core, sub);
 }
@@ -65,8 +26,8 @@ static void rank_all(struct kp__core *core, enum kp__spare spare)
 /* As usual a pool without a limit keeps no rank of its own: so first all are taken out. */
 static void rank_as_usual(struct kp__core *core)
 {
-    if (core->live.cap == KP__UNBOUND) rank_all(core, KP__SPARE_NONE);
-    rank_all(core, KP__SPARE_USUAL);
+    if (core->live.cap == KP__UNBOUND) rank_all(core, KP__EVICT_NONE);
+    rank_all(core, KP__EVICT_USUAL);
 }
 
 /* Close the least worthy idle slot that this budget counts; false: there is none. */
@@ -86,7 +47,7 @@ struct resize {
     const struct kp__allowance *may;
     struct kp__todo *todo;
     bool other_ranks; /* what keeps a rank as usual has changed */
-    bool exceeded;    /* the limit of some group */
+    bool over;        /* some group is over its limit */
 };
 
 static void trim_group(struct kp__map_node *node, void *ctx)
@@ -94,45 +55,47 @@ static void trim_group(struct kp__map_node *node, void *ctx)
     struct kp__group *group = KP__OF(node, struct kp__group, node);
     struct resize *r = ctx;
 
-    while (over(&group->budget) > 0 && close_one(r->core, &group->budget, r->todo)) continue;
+    while (kp__over_group(&group->budget, 0) && close_one(r->core, &group->budget, r->todo))
+        continue;
 }
 
 static void look_into_group(struct kp__map_node *node, void *ctx)
 {
     struct resize *r = ctx;
 
-    r->exceeded = r->exceeded || over(&KP__OF(node, struct kp__group, node)->budget) > 0;
+    r->over = r->over || kp__over_group(&KP__OF(node, struct kp__group, node)->budget, 0);
 }
 
-/* Is anything idle too much? Else nobody needs to be ranked, which takes long with many keys. */
-static bool too_many(struct resize *r)
+/* Is anything surplus? Else nobody needs to be ranked, which takes long with many keys. */
+static bool any_surplus(struct resize *r)
 {
     const struct kp__core *core = r->core;
 
     if (core->count[KP__IDLE] == 0) return false;
-    if (kp__surplus(core) > 0 || (int64_t)core->count[KP__IDLE] > core->max_idle) return true;
-    r->exceeded = false;
+    if (kp__over_pool(core, 0) || (int64_t)core->count[KP__IDLE] > core->max_idle) return true;
+    r->over = false;
     kp__map_each(&core->groups, look_into_group, r);
-    return r->exceeded;
+    return r->over;
 }
 
-/* What is closed first: slots above what their keys are to keep, then any. */
-static const enum kp__spare spare_first[] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
+/* What is closed in which pass: slots above what their keys are to keep; then any. */
+enum { PASSES = 2 };
+static const enum kp__evictable closed_in[PASSES] = { KP__EVICT_ABOVE, KP__EVICT_ANY };
 
-/* Close what is too much. */
+/* Close what is surplus. */
 static void trim(struct resize *r)
 {
     struct kp__core *core = r->core;
 
-    for (int i = 0; i < 2 && too_many(r); i++) {
-        rank_all(core, spare_first[i]);
+    for (int pass = 0; pass < PASSES && any_surplus(r); pass++) {
+        rank_all(core, closed_in[pass]);
         kp__map_each(&core->groups, trim_group, r);
-        while (kp__surplus(core) > 0 && close_one(core, &core->live, r->todo)) continue;
+        while (kp__over_pool(core, 0) && close_one(core, &core->live, r->todo)) continue;
         while ((int64_t)core->count[KP__IDLE] > core->max_idle &&
                close_one(core, &core->live, r->todo))
             continue;
     }
-    if (core->spare != KP__SPARE_USUAL || r->other_ranks) rank_as_usual(core);
+    if (core->evictable != KP__EVICT_USUAL || r->other_ranks) rank_as_usual(core);
 }
 
 void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
@@ -140,11 +103,11 @@ void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint6
 {
     struct resize r = { .core = core, .todo = todo };
 
-    if (kp__group_surplus(sub) <= 0) return;
+    if (!kp__over_groups(sub, 0)) return;
     kp__lane_shut_all(core, now);
-    for (int i = 0; i < 2 && kp__group_surplus(sub) > 0; i++) {
-        rank_all(core, spare_first[i]);
-        for (int g = 0; g < 2; g++)
+    for (int pass = 0; pass < PASSES && kp__over_groups(sub, 0); pass++) {
+        rank_all(core, closed_in[pass]);
+        for (int g = 0; g < KP__GROUPS; g++)
             if (kp__group_budget(sub, g)) trim_group(&sub->contest->group[g]->node, &r);
     }
     rank_as_usual(core);
@@ -178,7 +141,7 @@ static void set_numbers(struct resize *r)
     set_cap(core, &core->live, may->live);
     set_cap(core, &core->lent, may->lent);
     set_cap(core, &core->creating, may->creating);
-    for (int i = 0; i < 2; i++) core->group_max_live[i] = may->group[i];
+    for (int g = 0; g < KP__GROUPS; g++) core->group_max_live[g] = may->group[g];
     kp__map_each(&core->groups, set_group, r);
     core->max_idle = may->idle;
     core->max_waiting = may->waiting;
@@ -207,8 +170,8 @@ static void stand_anew(struct kp__core *core, bool by_arrival)
     kp__map_each(&core->groups, forget_group, NULL);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         struct kp__budget *lacks = sub->contest->lacks;
-        kp__starve(core, sub, NULL);
-        kp__starve(core, sub, lacks);
+        kp__note_lack(core, sub, NULL);
+        kp__note_lack(core, sub, lacks);
     }
 }
 

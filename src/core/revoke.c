@@ -10,6 +10,7 @@
  * So a resource that is being revoked never reaches another borrower.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"
@@ -67,7 +68,7 @@ static void give_ended(struct kp__core *core, struct kp__slot *slot, uint64_t no
     for (uint32_t i = 0; i < seats; i++) {
         const struct kp__seat *seat = kp__seat_at(slot, i);
         if (seat->lent && seat->ending)
-            kp__give(core, slot, i, false, (kp_cause)slot->cause, now, todo);
+            kp__give(core, slot, i, (kp_cause)slot->cause, now, todo);
     }
 }
 

@@ -15,6 +15,9 @@
 #define KP__NEVER UINT64_MAX
 #define KP__UNBOUND INT64_MAX
 
+/* In so many groups of keys may a key be (limits.group). */
+enum { KP__GROUPS = 2 };
+
 struct kp__rules {
     uint32_t refs; /* Guard: the pool's lock. Held by keys, and by the pool itself */
 
@@ -23,7 +26,7 @@ struct kp__rules {
     int64_t breaker_failures, reserve, weight, floor, age_spread_pct, max_uses, surplus;
     int64_t lasting;  /* if more are live, an idle one ends before it is lent: a ttl of nothing */
     const char *lasting_by; /* the option that says so, or NULL */
-    int64_t group[2]; /* 0: none */
+    int64_t group[KP__GROUPS]; /* 0: none */
     int64_t on_gone;  /* kp_gone, or KP_OFF */
 
     uint64_t idle_ttl, excess_ttl, max_age;

@@ -6,11 +6,10 @@
  * free, and flow/get.c goes on with what is answered here.
  */
 #include "base/check.h"
+#include "core/decide.h"
+#include "core/over.h"
 #include "core/permit.h"
-#include "core/resize.h"
 #include "core/serve.h"
-
-/* ---- settling -------------------------------------------------------------------------------- */
 
 /* The heads of all queues but OWN, in the order in which they are served: of arrival, or, if the
  * key says LIFO, the latest first. Returns how many. */
@@ -30,20 +29,7 @@ static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEU
     return n;
 }
 
-static void shed_learn(struct kp__core *core, const struct kp__request *request, uint64_t now)
-{
-    struct kp__subpool *sub = request->sub;
-
-    if (sub->rules->shed_target == KP__NEVER) return;
-    struct kp__shed *s = &kp__rare(core, sub)->shed;
-    uint64_t waited = kp__waited(request, now);
-    if (waited < s->least_wait) s->least_wait = waited;
-    if (waited < sub->rules->shed_target) s->slow = false;
-    if (now < s->interval_end) return;
-    s->slow = s->least_wait > sub->rules->shed_target; /* not at first: it begins as 0 */
-    s->interval_end = now + sub->rules->shed_interval;
-    s->least_wait = KP__NEVER;
-}
+/* ---- turns (KP_EVENTUAL) --------------------------------------------------------------------- */
 
 /* In one round (KP__ROUND) everybody is to have a turn: those that hold a resource and those that
  * wait. So a turn lasts for the holders' part of a round. */
@@ -71,7 +57,7 @@ bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint6
 
     if (request->looking || !kp__list_linked(&request->link) || !may_be_passed(request, now))
         return false;
-    return !kp__is_surplus(core, sub); /* else it would not stay */
+    return !kp__has_surplus(core, sub); /* else it would not stay */
 }
 
 void kp__offer(struct kp__request *request, struct kp__todo *todo)
@@ -104,6 +90,23 @@ static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t
     if (++rare->handed < kp__sub_live(sub)) return;
     rare->handed = 0;
     rare->turn_began = now;
+}
+
+/* ---- serving a key --------------------------------------------------------------------------- */
+
+static void shed_learn(struct kp__core *core, const struct kp__request *request, uint64_t now)
+{
+    struct kp__subpool *sub = request->sub;
+
+    if (sub->rules->shed_target == KP__NEVER) return;
+    struct kp__shed *s = &kp__rare(core, sub)->shed;
+    uint64_t waited = kp__waited(request, now);
+    if (waited < s->least_wait) s->least_wait = waited;
+    if (waited < sub->rules->shed_target) s->slow = false;
+    if (now < s->interval_end) return;
+    s->slow = s->least_wait > sub->rules->shed_target; /* not at first: it begins as 0 */
+    s->interval_end = now + sub->rules->shed_interval;
+    s->least_wait = KP__NEVER;
 }
 
 /* Whoever waits in other keys came before its next turn (KP_ACROSS_ARRIVAL, budget.c). */
@@ -164,11 +167,13 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             }
         }
         if (again && sub->waiting > 0) continue;
-        kp__starve(core, sub, short_of);
+        kp__note_lack(core, sub, short_of);
         if (waived) kp__settle(core, sub, now, todo); /* what was promised is for others now */
         return served;
     }
 }
+
+/* ---- across keys ----------------------------------------------------------------------------- */
 
 /* Has `giver`, the key that gave something back, the better claim to it if it wants it again? With
  * KP_ACROSS_ARRIVAL it never has. */
@@ -259,8 +264,8 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
     settle_budget(core, &core->lent, sub, now, todo);
     settle_budget(core, &core->creating, sub, now, todo);
     settle_budget(core, &core->rate.budget, NULL, now, todo); /* time brings tokens: no giver */
-    for (int i = 0; i < 2; i++) {
-        struct kp__budget *budget = kp__group_budget(sub, i);
+    for (int g = 0; g < KP__GROUPS; g++) {
+        struct kp__budget *budget = kp__group_budget(sub, g);
         if (budget) settle_budget(core, budget, sub, now, todo);
     }
     settle_budget(core, &core->live, sub, now, todo);

@@ -13,20 +13,8 @@
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo);
 
-/* What a request waits for: a permit of this budget, if that is all it lacks, else NULL. And when
- * it is to look again without being told to, or KP__NEVER. */
-struct kp__lack {
-    struct kp__budget *budget;
-    uint64_t again;
-};
-
-/* May a request have something now (decide.c)? True: its grant says what. False: its limit says
- * what binds, and *lack what it waits for. */
-bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
-                struct kp__todo *todo, struct kp__lack *lack);
-
 /* Give whatever is free to whoever is next: in this key, then wherever a budget has something left.
- * The heart of L1. */
+ * The heart of L1 (I4, I5). */
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 struct kp__todo *todo);
 

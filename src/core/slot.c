@@ -3,62 +3,13 @@
  * The one mover of slots (I1), the seats of their borrowers, and the index from a resource to its
  * slot. decide.c lends them, give.c takes them back.
  */
-#include "core/doubt.h"
 #include "core/slot.h"
 
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
-#include "core/permit.h"
+#include "core/doubt.h"
 #include "core/renew.h"
-
-/* Neighbours in memory are neighbours in the table, 4096 at a time, so that resources made one
- * after the other come and go without cache misses. Nobody outside chooses addresses, so none are
- * chosen to collide. */
-static uint64_t hash_of(const void *resource)
-{
-    uint64_t at = (uint64_t)(uintptr_t)resource, near = at >> 4 & 0xfff;
-    uint64_t h = (at ^ near << 4) * UINT64_C(0x9e3779b97f4a7c15);
-
-    return (h ^ h >> 29) + near;
-}
-
-uint64_t kp__slot_hash(const struct kp__map_node *node)
-{
-    return hash_of(KP__OF(node, struct kp__slot, ident)->resource);
-}
-
-static bool same_resource(const struct kp__map_node *node, const void *resource)
-{
-    return KP__OF(node, struct kp__slot, ident)->resource == resource;
-}
-
-struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource)
-{
-    struct kp__map_node *node =
-        kp__map_find(&core->idents, hash_of(resource), same_resource, resource);
-
-    return node ? KP__OF(node, struct kp__slot, ident) : NULL;
-}
-
-static bool same_live(const struct kp__map_node *node, const void *resource)
-{
-    const struct kp__slot *slot = KP__OF(node, struct kp__slot, ident);
-
-    /* cover: never, because two addresses would need the same hash, of 64 bits */
-    return slot->resource == resource && !slot->errand->doomed;
-}
-
-struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource)
-{
-    struct kp__map_node *node = kp__map_find(&core->idents, hash_of(resource), same_live, resource);
-
-    return node ? KP__OF(node, struct kp__slot, ident) : NULL;
-}
-
-void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
-{
-    kp__map_insert(&core->idents, &slot->ident);
-}
 
 /* ---- errands --------------------------------------------------------------------------------- */
 
@@ -120,8 +71,8 @@ static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp_
     sub->count[from] -= many;
     core->count[from] -= many;
     if (from == KP__CREATING) core->creating.used -= many;
-    for (int i = 0; i < 2; i++) {
-        struct kp__budget *budget = kp__group_budget(sub, i);
+    for (int g = 0; g < KP__GROUPS; g++) {
+        struct kp__budget *budget = kp__group_budget(sub, g);
         if (!budget) continue;
         if (to == KP__CLOSING) budget->closing += many;
         if (from == KP__CLOSING) budget->closing -= many;
@@ -140,7 +91,7 @@ static void leave_lists(struct kp__core *core, struct kp__slot *slot)
 {
     kp__list_remove(&slot->link);
     kp__close_seats(slot);
-    if (slot->errand->draining) kp__drain(core, slot, false);
+    if (slot->errand->draining) kp__drain_end(core, slot);
 }
 
 static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
@@ -194,6 +145,12 @@ void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32
 void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
 {
     move(core, &slot, 1, to);
+}
+
+void kp__slot_record(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
+{
+    count_moved(core, slot->sub, slot->state, state, 1);
+    change_list(core, slot, state);
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */
@@ -266,34 +223,21 @@ void kp__slot_reclaim(struct kp__core *core, struct kp__slot *slot)
     slot->state = KP__RECLAIMED;
 }
 
-void kp__slot_record(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
-{
-    count_moved(core, slot->sub, slot->state, state, 1);
-    change_list(core, slot, state);
-}
-
-void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)
-{
-    struct kp__rare *rare = kp__rare(core, slot->sub);
-
-    kp__errand_of(slot)->draining = on;
-    rare->draining = on ? slot : NULL;
-    kp__list_remove(&rare->drains);
-    if (on) kp__list_push_back(&core->drains, &rare->drains);
-    core->draining += on ? 1 : UINT32_MAX;
-    kp__close_seats(slot); /* harmless if off: it was on no such list */
-}
-
 /* ---- seats ----------------------------------------------------------------------------------- */
+
+/* The first of its borrowers' seats; there must be one. */
+static const struct kp__seat *first_lent(const struct kp__slot *slot)
+{
+    uint32_t seat = 0;
+
+    while (!kp__seat_at(slot, seat)->lent) seat++;
+    return kp__seat_at(slot, seat);
+}
 
 /* Is it being reset, or validated before it is lent? Then its one borrower's seat says so. */
 static bool is_busy(const struct kp__slot *slot)
 {
-    uint32_t seat = 0;
-
-    if (slot->errand->borrowers != 1) return false;
-    while (!kp__seat_at(slot, seat)->lent) seat++;
-    return kp__seat_at(slot, seat)->ending;
+    return slot->errand->borrowers == 1 && first_lent(slot)->ending;
 }
 
 /* Nobody else may share it: it goes when its last lease ends, or is validated then; or it has more
@@ -322,12 +266,9 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot)
 
 void kp__review_seats(struct kp__core *core, struct kp__slot *slot)
 {
-    uint32_t seat = 0;
-
     if (is_spent(slot)) kp__close_seats(slot);
-    while (!kp__seat_at(slot, seat)->lent) seat++;
     /* a borrower that does not know of it yet may have to validate it first (flow/check.c) */
-    if (kp__seat_at(slot, seat)->hold != KP__GRANTED) kp__open_seats(core, slot);
+    if (first_lent(slot)->hold != KP__GRANTED) kp__open_seats(core, slot);
 }
 
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot,
@@ -372,4 +313,78 @@ void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
     core->leases--;
     if (s->since) KP__TALLY(core, sub, held_ns += now - s->since);
     if (errand->borrowers > 0 && !is_spent(slot) && !errand->draining) offer_seats(core, slot);
+}
+
+/* ---- draining -------------------------------------------------------------------------------- */
+
+void kp__drain_begin(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__rare *rare = kp__rare(core, slot->sub);
+
+    kp__errand_of(slot)->draining = true;
+    rare->draining = slot;
+    kp__list_push_back(&core->drains, &rare->drains);
+    core->draining++;
+    kp__close_seats(slot);
+}
+
+void kp__drain_end(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__rare *rare = kp__rare(core, slot->sub);
+
+    kp__errand_of(slot)->draining = false;
+    rare->draining = NULL;
+    kp__list_remove(&rare->drains);
+    core->draining--;
+}
+
+/* ---- the index by resource ------------------------------------------------------------------- */
+
+/* Neighbours in memory are neighbours in the table, 4096 at a time, so that resources made one
+ * after the other come and go without cache misses. Nobody outside chooses addresses, so none are
+ * chosen to collide. */
+static uint64_t hash_of(const void *resource)
+{
+    uint64_t at = (uint64_t)(uintptr_t)resource, near = at >> 4 & 0xfff;
+    uint64_t h = (at ^ near << 4) * UINT64_C(0x9e3779b97f4a7c15);
+
+    return (h ^ h >> 29) + near;
+}
+
+uint64_t kp__slot_hash(const struct kp__map_node *node)
+{
+    return hash_of(KP__OF(node, struct kp__slot, ident)->resource);
+}
+
+static bool same_resource(const struct kp__map_node *node, const void *resource)
+{
+    return KP__OF(node, struct kp__slot, ident)->resource == resource;
+}
+
+struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource)
+{
+    struct kp__map_node *node =
+        kp__map_find(&core->idents, hash_of(resource), same_resource, resource);
+
+    return node ? KP__OF(node, struct kp__slot, ident) : NULL;
+}
+
+static bool same_live(const struct kp__map_node *node, const void *resource)
+{
+    const struct kp__slot *slot = KP__OF(node, struct kp__slot, ident);
+
+    /* cover: never, because two addresses would need the same hash, of 64 bits */
+    return slot->resource == resource && !slot->errand->doomed;
+}
+
+struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource)
+{
+    struct kp__map_node *node = kp__map_find(&core->idents, hash_of(resource), same_live, resource);
+
+    return node ? KP__OF(node, struct kp__slot, ident) : NULL;
+}
+
+void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
+{
+    kp__map_insert(&core->idents, &slot->ident);
 }

@@ -73,11 +73,12 @@ struct kp__trace {
 /* A victim is destroyed to make room for another key, or for a fresh resource of its own key. Its
  * *heir* is the key that gets its place, and holds a permit for that already. */
 struct kp__victim {
-    struct kp__subpool *promised; /* the heir, while that holds the permit; NULL, too, of the second
-                                     of two victims */
-    struct kp__slot *next;        /* a second victim, whose place the heir needs, too; or NULL */
-    struct kp__subpool *heir;     /* the heir, if no caller stands by until the victim is gone.
-                                     Where there is no sponsor (kp__errand), it is waived */
+    struct kp__subpool *promised_to; /* the heir, from kp__promise to kp__promise_end. Of two
+                                        victims, only of the one that goes next */
+    struct kp__slot *next;           /* a second victim, whose place the heir needs, too; or NULL */
+    struct kp__subpool *heir;        /* the heir, if no caller stands by until the victim is gone:
+                                        kp__victim_gone_late hands its place on then. Where there
+                                        is no sponsor (kp__errand), it is waived */
 };
 
 /* What a slot needs only while it is made, lent, or destroyed. It lies apart, and is free for
@@ -214,8 +215,9 @@ void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
 void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
 void kp__review_seats(struct kp__core *core, struct kp__slot *slot);
 
-/* Let nobody else share it, so that it becomes idle when its leases end; off: allow it again. */
-void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
+/* Let nobody else share it, so that it becomes idle when its leases end; or allow it again. */
+void kp__drain_begin(struct kp__core *core, struct kp__slot *slot);
+void kp__drain_end(struct kp__core *core, struct kp__slot *slot);
 
 /* ---- the index by resource ------------------------------------------------------------------- */
 

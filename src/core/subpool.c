@@ -63,11 +63,11 @@ void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
     sub->rare = rare;
 }
 
-void kp__term_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t lane)
+void kp__lane_books_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t line)
 {
-    sub->term = kp__slab_part(&core->subpools, sub->item.index, KP__PART_TERM);
-    *sub->term = (struct kp__term){ .sub = sub, .lane = lane };
-    kp__heap_node_init(&sub->term->node);
+    sub->lane_books = kp__slab_part(&core->subpools, sub->item.index, KP__PART_LANE_BOOKS);
+    *sub->lane_books = (struct kp__lane_books){ .sub = sub, .line = line };
+    kp__heap_node_init(&sub->lane_books->node);
 }
 
 /* ---- why its resources go ------------------------------------------------------------------- */
@@ -111,7 +111,7 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     *sub = (struct kp__subpool){
         .item = item, .hash = hash, .serial = ++core->key_serials, .in_use = true
     };
-    for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
+    for (int i = 0; i < KP__LISTED; i++) kp__list_init(&sub->listed[i]);
     sub->contest = &kp__no_contest;
     sub->rare = &kp__no_rare;
     sub->shut_for = core->least_term > 0; /* 1: a key used only once needs no lane; 0 in tests */
@@ -127,7 +127,7 @@ void kp__slabs_init(struct kp__core *core)
     core->subpools.part_size[KP__PART_DUE] = sizeof(struct kp__key_due);
     core->subpools.part_size[KP__PART_CONTEST] = sizeof(struct kp__contest);
     core->subpools.part_size[KP__PART_RARE] = sizeof(struct kp__rare);
-    core->subpools.part_size[KP__PART_TERM] = sizeof(struct kp__term);
+    core->subpools.part_size[KP__PART_LANE_BOOKS] = sizeof(struct kp__lane_books);
     core->subpools.part_size[KP__PART_CIRCUIT] = sizeof(struct kp__circuit);
 }
 

@@ -83,14 +83,15 @@ struct kp__rare {
     uint32_t revoking;          /* slots for which driver.revoke is under way */
 };
 
-/* What a key keeps of its lane (core/lane.h), once it has one. */
-struct kp__term {
+/* The books of a key's lane (core/lane.h), which it has as long as it has a line: unlike what is in
+ * the line, nobody reads them without the pool's lock. */
+struct kp__lane_books {
     struct kp__heap_node node; /* among those with an open lane, by `until` */
     struct kp__subpool *sub;
     uint64_t until;            /* the end of the latest term */
     uint64_t opened;           /* when it opened last ... */
     uint64_t served;           /* ... and how many leases began on it until it was shut */
-    uint32_t lane;             /* the number of its line for the hit path */
+    uint32_t line;             /* the number of that line */
     uint32_t era;              /* the core's when it opened last */
     uint16_t room;             /* how many cells its lists hold */
     uint16_t penalty;          /* opening did not pay lately: so many releases more to wait */
@@ -115,7 +116,10 @@ struct kp__key_due {
 };
 
 /* Parts that lie apart (base/slab.h). */
-enum { KP__PART_DUE, KP__PART_CONTEST, KP__PART_RARE, KP__PART_TERM, KP__PART_CIRCUIT };
+enum { KP__PART_DUE, KP__PART_CONTEST, KP__PART_RARE, KP__PART_LANE_BOOKS, KP__PART_CIRCUIT };
+
+/* Two states have a list in the subpool itself: idle and lent. */
+enum { KP__LISTED = KP__LENT - KP__IDLE + 1 };
 
 /* A key of bytes that is shorter than this lies in the subpool itself. */
 enum { KP__NEAR = 24 };
@@ -142,7 +146,7 @@ struct kp__subpool {
     } key;
     struct kp__rules *rules; /* NULL while limits_for is being asked: then everybody waits */
 
-    struct kp__list listed[2];  /* its slots: idle, lent (KP__SLOTS) */
+    struct kp__list listed[KP__LISTED]; /* its slots: idle, lent (KP__SLOTS) */
     uint32_t count[KP__STATES]; /* a permit counts as creating before it has a slot */
     uint32_t leases, lent_permits, waiting;
 
@@ -152,20 +156,38 @@ struct kp__subpool {
     /* parts that lie apart. To be read; to write: kp__contest, kp__rare, which begin them */
     const struct kp__contest *contest; /* how it competes with other keys (core/budget.h) */
     const struct kp__rare *rare;
-    struct kp__term *term; /* or NULL: it has no lane */
+    struct kp__lane_books *lane_books; /* or NULL: it has no lane */
 
     struct kp__tally tally;
 };
 
 /* The list of its slots in this state. */
 #define KP__SLOTS(sub, state) (&(sub)->listed[(state) - KP__IDLE])
-_Static_assert(KP__LENT == KP__IDLE + 1, "two states have lists");
 
 /* What it has, whether anybody uses it or not, is on three lists: idle, lent, and tested. */
-enum { KP__HOLDINGS = 3 };
+enum { KP__HOLDINGS = KP__LISTED + 1 };
 static inline const struct kp__list *kp__holding(const struct kp__subpool *sub, int i)
 {
-    return i < 2 ? &sub->listed[i] : &sub->rare->tested;
+    return i < KP__LISTED ? &sub->listed[i] : &sub->rare->tested;
+}
+
+/* Goes through the slots on one of these lists: NULL asks for the first, and means no more. */
+static inline struct kp__slot *kp__next_slot(const struct kp__list *list,
+                                             const struct kp__slot *after)
+{
+    struct kp__list *node = after ? kp__list_next(list, &after->link) : kp__list_first(list);
+
+    return node ? KP__OF(node, struct kp__slot, link) : NULL;
+}
+
+/* The same through the idle slots, then the lent ones, which is where those on a lane are. */
+static inline struct kp__slot *kp__next_idle_or_lent(const struct kp__subpool *sub,
+                                                     const struct kp__slot *after)
+{
+    bool idle = !after || after->state == KP__IDLE;
+    struct kp__slot *next = kp__next_slot(KP__SLOTS(sub, idle ? KP__IDLE : KP__LENT), after);
+
+    return next || !idle ? next : kp__next_slot(KP__SLOTS(sub, KP__LENT), NULL);
 }
 
 /* Its key, where that lies. */
@@ -179,7 +201,7 @@ extern const struct kp__contest kp__no_contest;
 extern const struct kp__rare kp__no_rare;
 void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub);
 void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub);
-void kp__term_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t lane);
+void kp__lane_books_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t line);
 
 /* Has it been begun? */
 static inline bool kp__has_rare(const struct kp__subpool *sub)
@@ -190,7 +212,7 @@ static inline bool kp__has_rare(const struct kp__subpool *sub)
 /* The number of its line for the hit path (core/lane.h), or 0. */
 static inline uint32_t kp__lane_number(const struct kp__subpool *sub)
 {
-    return sub->term ? sub->term->lane : 0;
+    return sub->lane_books ? sub->lane_books->line : 0;
 }
 
 /* Are requests that would be served too late told so at once (core/late.h)? */
@@ -212,7 +234,7 @@ static inline struct kp__contest *kp__contest(struct kp__core *core, struct kp__
     return (struct kp__contest *)(uintptr_t)sub->contest;
 }
 
-/* The budget of a group that it is in (0 or 1), or NULL. */
+/* The budget of its group of this number (below KP__GROUPS), or NULL: it has none. */
 static inline struct kp__budget *kp__group_budget(const struct kp__subpool *sub, int which)
 {
     struct kp__group *group = sub->contest->group[which];
@@ -252,15 +274,6 @@ static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
 
     if (extra > n->ageing) extra = n->ageing;
     return extra < sub->rules->surplus ? extra : sub->rules->surplus;
-}
-
-/* Do more than `most` stay, not counting such replacements? Their number lies apart, so it is read
- * last. */
-static inline bool kp__sub_exceeds(const struct kp__subpool *sub, int64_t most)
-{
-    int64_t over = kp__sub_staying(sub) - most;
-
-    return over > 0 && over > kp__sub_extra(sub);
 }
 
 /* How many live ones are not evicted: its minimum or its floor, whichever is more. */

@@ -4,6 +4,7 @@
  * share a live budget.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/permit.h"
 #include "core/table.h"
@@ -96,10 +97,10 @@ static void add_up(struct kp__core *core, const struct kp__rules *rules, int64_t
 }
 
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
-                    struct kp__group *group[KP__GROUPS], struct kp__rules **old)
+                    struct kp__group *group[KP__GROUPS_AND_PAIR], struct kp__rules **old)
 {
     kp__account(core, sub); /* by the old weight */
-    kp__starve(core, sub, NULL);
+    kp__note_lack(core, sub, NULL);
     add_up(core, sub->rules, -1);
     add_up(core, rules, 1);
     *old = kp__rules_unref(sub->rules);
@@ -107,7 +108,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     rules->refs++;
     if (!kp__breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) kp__circuit_forgive(core, sub);
     kp__promises_count(core, sub, -1);
-    for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, group[i]);
+    for (int i = 0; i < KP__GROUPS_AND_PAIR; i++) join(core, sub, i, group[i]);
     kp__promises_count(core, sub, 1);
     kp__evictable_update(core, sub);
     /* a key that holds its minimum is forgotten by the time of its last use: that must be known */
@@ -146,7 +147,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
     }
     kp__circuit_forgive(core, sub);
     kp__hold_up_end(core, sub);
-    for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, NULL);
+    for (int i = 0; i < KP__GROUPS_AND_PAIR; i++) join(core, sub, i, NULL);
     kp__unfile_sub(core, sub);
     kp__lane_drop(core, sub);
     add_up(core, sub->rules, -1);

@@ -27,13 +27,13 @@ struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__s
 /* A key gets its rules and groups, for the first time or others. Settle afterwards: requests may
  * wait for that. The old rules come back in *old if nobody uses them any more, else NULL. */
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
-                    struct kp__group *group[KP__GROUPS], struct kp__rules **old);
+                    struct kp__group *group[KP__GROUPS_AND_PAIR], struct kp__rules **old);
 
 /* The key that has been unused the longest, and of which nothing is to be kept; or NULL. */
 struct kp__subpool *kp__table_spare(struct kp__core *core);
 
-/* Take an unused subpool out of the table. The caller frees its key, rules and failures, and the
- * slab item after these. */
+/* Take an unused subpool out of the table (I9). The caller frees its key, rules and failures, and
+ * the slab item after these. */
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
 
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);

@@ -23,7 +23,7 @@ static bool rules_allow(const struct kp__core *core, const struct kp__subpool *s
            (!core->resets || core->asks);
 }
 
-/* Nobody wants anything, except to wait for the end of a turn, and nothing is under way. */
+/* Nobody wants anything, except to wait for the end of a turn, and nothing is under way (I6). */
 static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
 {
     return sub->count[KP__IDLE] > 0 && core->phase == KP__OPEN && core->starved == 0 &&
@@ -55,35 +55,57 @@ static uint64_t ahead_of(uint64_t at, uint64_t ttl)
     return at == KP__NEVER ? KP__NEVER : at > slack ? at - slack : 0;
 }
 
+/* `span` / TERMS from now on; KP__NEVER if the span is that. */
+static uint64_t part_of(uint64_t span, uint64_t now)
+{
+    return span == KP__NEVER ? KP__NEVER : kp__later(now, span / TERMS);
+}
+
+/* For how long a slot may be idle, by those rules that are checked at all. */
+static uint64_t idle_span(const struct kp__rules *r)
+{
+    return kp__sooner(r->idle_check ? r->idle_ttl : KP__NEVER,
+                      r->excess_check ? r->excess_ttl : KP__NEVER);
+}
+
+static bool validates_gets(const struct kp__core *core, const struct kp__rules *r)
+{
+    return core->validates && (r->validate_on & KP_CHECK_GET);
+}
+
+/* The end by the rules alone, whatever slots there are. */
+static uint64_t end_by_rules(const struct kp__core *core, const struct kp__rules *r, uint64_t now)
+{
+    uint64_t until = kp__sooner(kp__later(now, core->leak_after), part_of(r->revoke_after, now));
+
+    until = kp__sooner(until, part_of(idle_span(r), now));
+    if (validates_gets(core, r)) until = kp__sooner(until, part_of(r->validate_after, now));
+    if (core->validates) until = kp__sooner(until, part_of(r->validate_every, now));
+    return until;
+}
+
+/* The end by the age of this slot, and by how long it has been idle. */
+static uint64_t end_by_slot(const struct kp__core *core, const struct kp__slot *slot)
+{
+    const struct kp__rules *r = slot->sub->rules;
+    uint64_t max_age = r->age_check ? r->max_age : KP__NEVER, until = KP__NEVER;
+
+    if (r->age_check) until = kp__sooner(until, ahead_of(slot->age_end, max_age));
+    if (slot->state != KP__IDLE) return until;
+    until = kp__sooner(until, ahead_of(kp__expires_at(slot, KP_CHECK_GET | KP_CHECK_KEEPER),
+                                       kp__sooner(idle_span(r), max_age)));
+    if (validates_gets(core, r))
+        until = kp__sooner(until,
+                           ahead_of(kp__later(slot->since, r->validate_after), r->validate_after));
+    return until;
+}
+
 uint64_t kp__term_end(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
 {
-    const struct kp__rules *r = sub->rules;
-    bool doubts = core->validates && (r->validate_on & KP_CHECK_GET);
-    uint64_t until = kp__later(now, core->leak_after), ttl = KP__NEVER;
-
     if (core->clocked && core->least_term == 0) return now + 1; /* for tests: exact ages */
-    if (r->idle_check) ttl = kp__sooner(ttl, r->idle_ttl);
-    if (r->excess_check) ttl = kp__sooner(ttl, r->excess_ttl);
-    if (ttl != KP__NEVER) until = kp__sooner(until, kp__later(now, ttl / TERMS));
-    if (r->revoke_after != KP__NEVER)
-        until = kp__sooner(until, kp__later(now, r->revoke_after / TERMS));
-    if (r->age_check) ttl = kp__sooner(ttl, r->max_age);
-    if (doubts) until = kp__sooner(until, kp__later(now, r->validate_after / TERMS));
-    if (core->validates && r->validate_every != KP__NEVER)
-        until = kp__sooner(until, kp__later(now, r->validate_every / TERMS));
-    for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        const struct kp__list *list = KP__SLOTS(sub, state), *node;
-        for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
-            const struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-            if (r->age_check) until = kp__sooner(until, ahead_of(slot->age_end, r->max_age));
-            if (state != KP__IDLE) continue;
-            until = kp__sooner(until,
-                           ahead_of(kp__expires_at(slot, KP_CHECK_GET | KP_CHECK_KEEPER), ttl));
-            if (doubts)
-                until = kp__sooner(until, ahead_of(kp__later(slot->since, r->validate_after),
-                                               r->validate_after));
-        }
-    }
+    uint64_t until = end_by_rules(core, sub->rules, now);
+    for (struct kp__slot *slot = NULL; (slot = kp__next_idle_or_lent(sub, slot)) != NULL;)
+        until = kp__sooner(until, end_by_slot(core, slot));
     return until;
 }
 
@@ -91,20 +113,20 @@ uint64_t kp__term_end(const struct kp__core *core, const struct kp__subpool *sub
 
 /* Did it pay to open the lane? For SLOTS_PER_HIT slots that costs less than one hit saves; and next
  * to nothing, compared with the time, if the lane was open for NS_PER_SLOT for each slot. */
-static bool has_paid(const struct kp__term *term, uint64_t now)
+static bool has_paid(const struct kp__lane_books *books, uint64_t now)
 {
     enum { SLOTS_PER_HIT = 16, NS_PER_SLOT = 50000 };
-    uint64_t lasted = term->opened ? now - term->opened : 0; /* 0: opened without a clock */
+    uint64_t lasted = books->opened ? now - books->opened : 0; /* 0: opened without a clock */
 
-    return term->served > term->cells / SLOTS_PER_HIT || lasted / NS_PER_SLOT > term->cells;
+    return books->served > books->cells / SLOTS_PER_HIT || lasted / NS_PER_SLOT > books->cells;
 }
 
-uint16_t kp__term_pause(const struct kp__core *core, struct kp__term *term, uint64_t now)
+uint16_t kp__term_pause(const struct kp__core *core, struct kp__lane_books *books, uint64_t now)
 {
     enum { LEAST = 4, MOST = 1024 };
 
     if (core->least_term == 0) return 0; /* for tests: whenever it may */
-    if (has_paid(term, now)) term->penalty = 0;
-    else if (term->penalty < MOST) term->penalty = (uint16_t)(2 * term->penalty + LEAST);
-    return (uint16_t)(term->penalty + term->cells / LEAST);
+    if (has_paid(books, now)) books->penalty = 0;
+    else if (books->penalty < MOST) books->penalty = (uint16_t)(2 * books->penalty + LEAST);
+    return (uint16_t)(books->penalty + books->cells / LEAST);
 }

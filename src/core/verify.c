@@ -5,7 +5,7 @@
  * and L1. A broken one ends the program with its number.
  */
 #include "core/lane.h"
-#include "core/resize.h"
+#include "core/over.h"
 
 #if defined KP_VERIFY && KP_VERIFY
 
@@ -120,9 +120,8 @@ static void verify_renewal(const struct kp__subpool *sub)
     uint32_t ageing = 0;
 
     for (int i = 0; i < KP__HOLDINGS; i++) {
-        const struct kp__list *list = kp__holding(sub, i), *l;
-        for (l = kp__list_first(list); l; l = kp__list_next(list, l))
-            ageing += KP__OF(l, const struct kp__slot, link)->ageing;
+        const struct kp__slot *slot = NULL;
+        while ((slot = kp__next_slot(kp__holding(sub, i), slot)) != NULL) ageing += slot->ageing;
     }
     require(ageing == n->ageing && n->spare <= ageing, "I2 those that age, and their replacements");
     require(n->making <= sub->count[KP__CREATING], "I2 replacements are being made");
@@ -131,25 +130,24 @@ static void verify_renewal(const struct kp__subpool *sub)
 /* As many cells of its lane as it says have a home; a word on no open lane is not even marked. */
 static void verify_homes(const struct kp__subpool *sub)
 {
+    const struct kp__slot *slot = NULL;
     uint32_t homes = 0;
 
-    for (int s = KP__IDLE; s <= KP__LENT; s++) {
-        const struct kp__list *list = KP__SLOTS(sub, s), *l;
-        for (l = kp__list_first(list); l; l = kp__list_next(list, l)) {
-            const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
-            const struct kp__cell *cell = slot->cell ? KP__CELL_OF(slot) : NULL;
-            /* relaxed, both: words are marked, and homes given and taken, only under the lock */
-            if (!cell || !(atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED))
-                continue;
-            require(slot->on_lane, "I7 a word is marked that is on no open lane");
-            homes += atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NO_HOME;
-        }
+    while ((slot = kp__next_idle_or_lent(sub, slot)) != NULL) {
+        const struct kp__cell *cell = slot->cell ? KP__CELL_OF(slot) : NULL;
+        /* relaxed, both: words are marked, and homes given and taken, only under the lock */
+        if (!cell || !(atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED))
+            continue;
+        require(slot->on_lane, "I7 a word is marked that is on no open lane");
+        homes += atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NO_HOME;
     }
-    require(homes == (sub->term ? sub->term->homes : 0), "I7 a lane knows how many have a home");
+    require(homes == (sub->lane_books ? sub->lane_books->homes : 0),
+            "I7 a lane knows how many have a home");
     require(homes == 0 || sub->open, "I7 a lane is shut, and a word of it has a home");
 }
 
-static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
+/* Slots and requests are on the lists that their states name, and these are as long as counted. */
+static void verify_lists(const struct kp__subpool *sub)
 {
     uint32_t queued = 0;
 
@@ -158,36 +156,58 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     for (int s = KP__IDLE; s <= KP__LENT; s++)
         require(length(KP__SLOTS(sub, s)) == sub->count[s], "I1 a slot's state names its list");
     require(length(&sub->rare->tested) == sub->rare->tests, "I1 what is tested is on its list");
-    require(sub->rare->doubts == 0 || !sub->open, "I6 a lane is open, and one is in doubt");
-    verify_renewal(sub);
-    verify_homes(sub);
-    require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
     require(length(&sub->rare->taken) <= sub->rare->revoked, "I1 what is revoked is on its list");
+}
+
+/* What it holds of budgets, and what it lacks. */
+static void verify_contest(const struct kp__core *core, const struct kp__subpool *sub)
+{
     struct kp__budget *lacks = sub->contest->lacks;
+
+    require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
+    require(sub->contest->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
     require(kp__heap_holds(&sub->contest->starved) == (lacks != NULL), "I5 starved in one heap");
     require(!lacks || sub->waiting > 0, "I5 who is starved waits");
-    require(sub->contest->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
-    require(!sub->open || (sub->interest == sub->waiting && sub->contest->promised == 0 &&
-                           sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0),
+    if (lacks && sub->rules) verify_budget(core, lacks, "I5 idle permits, or one to evict");
+}
+
+/* While its lane is open. */
+static void verify_calm(const struct kp__subpool *sub)
+{
+    require(sub->rare->doubts == 0, "I6 a lane is open, and one is in doubt");
+    require(sub->interest == sub->waiting && sub->contest->promised == 0 &&
+                sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0,
             "I6 a lane is open, and somebody wants something, or something is under way");
-    if (!sub->rules) return;
-    if (lacks) verify_budget(core, lacks, "I5 idle permits, or one to evict");
-    if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {
-        bool comes, taker = any_taker(sub, &comes);
-        bool bound = (int64_t)sub->lent_permits >= sub->rules->max_lent || lacks ||
-                     sub->rare->health.tripped || is_coming(sub);
-        require(!taker || comes || bound, "I4 idle hands: a request waits beside an idle resource");
-    }
+}
+
+/* L1, within the key: nobody who may take what is idle waits for it. */
+static void verify_idle_hands(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (!sub->rules || sub->waiting == 0 || core->phase != KP__OPEN || sub->count[KP__IDLE] == 0)
+        return;
+    bool comes, taker = any_taker(sub, &comes);
+    bool bound = (int64_t)sub->lent_permits >= sub->rules->max_lent || sub->contest->lacks ||
+                 sub->rare->health.tripped || is_coming(sub);
+    require(!taker || comes || bound, "I4 idle hands: a request waits beside an idle resource");
+}
+
+static void verify_sub(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    verify_lists(sub);
+    verify_renewal(sub);
+    verify_homes(sub);
+    if (sub->open) verify_calm(sub);
+    verify_contest(core, sub);
+    verify_idle_hands(core, sub);
 }
 
 /* How many of its slots are on its open lane, which reserves something for each. */
 static uint32_t on_lane(const struct kp__subpool *sub, enum kp__state state)
 {
-    const struct kp__list *list = KP__SLOTS(sub, state);
+    const struct kp__slot *slot = NULL;
     uint32_t n = 0;
 
-    for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l))
-        n += KP__OF(l, const struct kp__slot, link)->on_lane;
+    while ((slot = kp__next_slot(KP__SLOTS(sub, state), slot)) != NULL) n += slot->on_lane;
     return n;
 }
 
@@ -196,7 +216,7 @@ static void verify_lanes(const struct kp__core *core)
 {
     int64_t idle = 0, lent = 0;
     const struct kp__subpool *sub = NULL;
-    bool open = kp__heap_top(&core->open) != NULL;
+    bool open = kp__heap_top(&core->open_lanes) != NULL;
 
     while ((sub = next_key(core, sub)) != NULL) {
         idle += on_lane(sub, KP__IDLE);
@@ -213,14 +233,12 @@ static void verify_lanes(const struct kp__core *core)
 /* Marks of probes on its leases; those of permits and creations are on no list. */
 static uint32_t marks(const struct kp__subpool *sub)
 {
-    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+    const struct kp__slot *slot = NULL;
     uint32_t n = 0;
 
-    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
-        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL)
         for (uint32_t i = 0; i < slot->errand->seats; i++)
             n += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->probe;
-    }
     return n;
 }
 
@@ -275,9 +293,9 @@ void kp__verify(struct kp__core *core)
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
     require(live == core->live.used, "I3 live permits = live resources");
     require(is_within(&core->live), "I3 budget.max_live");
-    require(kp__surplus(core) <= 0 || core->count[KP__IDLE] == 0,
+    require(!kp__over_pool(core, 0) || core->count[KP__IDLE] == 0,
             "I3 an idle one, and more stay than budget.max_live");
-    require(core->spare == KP__SPARE_USUAL, "I5 victims as usual");
+    require(core->evictable == KP__EVICT_USUAL, "I5 victims as usual");
     require(core->creating.used + core->tests ==
                 (int64_t)core->count[KP__CREATING] + core->promised,
             "I3 creating permits = creations");

@@ -13,7 +13,8 @@
 #include "flow/fields.h"
 #include "flow/settings.h"
 
-const char *const kp__group_fields[2] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
+const char *const kp__group_fields[KP__GROUPS] = { "budget.group_max_live[0]",
+                                                   "budget.group_max_live[1]" };
 
 /* ---- does it make sense? --------------------------------------------------------------------- */
 
@@ -133,11 +134,11 @@ static kp_budget merged(const kp_budget *said, const kp_budget *before)
  * group that had a limit at open is counted for good, even while its limit is KP_UNLIMITED. */
 static int check_groups(const struct kp__core *core, struct kp__allowance *may, kp_why *why)
 {
-    for (int i = 0; i < 2; i++) {
-        bool counted = core->group_max_live[i] != KP__UNBOUND;
-        if (counted && may->group[i] == KP__UNBOUND) may->group[i] = KP__UNBOUND - 1;
-        else if (!counted && may->group[i] != KP__UNBOUND)
-            return kp__refused(why, kp__group_fields[i],
+    for (int g = 0; g < KP__GROUPS; g++) {
+        bool counted = core->group_max_live[g] != KP__UNBOUND;
+        if (counted && may->group[g] == KP__UNBOUND) may->group[g] = KP__UNBOUND - 1;
+        else if (!counted && may->group[g] != KP__UNBOUND)
+            return kp__refused(why, kp__group_fields[g],
                                "was unlimited at open, so its groups are not counted; open the "
                                "pool with a large limit");
     }

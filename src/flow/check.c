@@ -100,7 +100,7 @@ static void check_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t 
 
     if (!job) {
         kp__grant_no(request, closed ? KP_ECLOSED : KP_ENOMEM, KP__NOT_BOUND);
-        kp__give(&pool->core, slot, seat, true, KP_CAUSE_SURPLUS, now, todo);
+        kp__give(&pool->core, slot, seat, KP_CAUSE_NONE, now, todo);
         return;
     }
     init_for(job, pool, KP_JOB_VALIDATE, slot, seat, request);
@@ -165,7 +165,7 @@ void kp__return_finish(struct kp__job *job)
     kp__tell_invalid(job, &todo);
     kp__take_note(job, &todo);
     kp__job_put(job);
-    kp__give(&pool->core, slot, seat, good, cause, kp__time(pool), &todo);
+    kp__give(&pool->core, slot, seat, good ? KP_CAUSE_NONE : cause, kp__time(pool), &todo);
     kp__tell_news(pool, &todo);
     kp__leave(pool, &todo);
 }
@@ -186,6 +186,7 @@ void kp__get_check(struct kp__get *g, struct kp__todo *todo)
     }
     kp__do(pool, todo); /* destroy what it passed over */
     int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request, todo);
+    kp_cause bad = status == 0 ? KP_CAUSE_NONE : KP_CAUSE_INVALID;
     uint64_t now = kp__time(pool);
     if (status == 0 && !slot->errand->doomed) {
         kp__seat_at(slot, seat)->ending = false;
@@ -194,7 +195,7 @@ void kp__get_check(struct kp__get *g, struct kp__todo *todo)
         return;
     }
     bool pending = status == KP_PENDING; /* the answer, when it comes, ends the lease */
-    if (!pending) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
+    if (!pending) kp__give(&pool->core, slot, seat, bad, now, todo);
     /* before the bad one's room is given away: nobody overtakes it. One that is not to wait has no
      * time that could be over: it may have another one that is there */
     if (!pending && g->request->at_once)

@@ -112,7 +112,7 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
     forget_idents(pool);
     while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
         kp__refuse_all(&pool->core, sub, KP_ECLOSED, todo);
-        kp__starve(&pool->core, sub, NULL);
+        kp__note_lack(&pool->core, sub, NULL);
     }
     call_off_jobs(pool, todo);
     while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {

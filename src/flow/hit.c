@@ -341,7 +341,7 @@ bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const vo
     bool claimed_wrong = kp__here.claimed_wrong;
 
     kp__here.claimed_wrong = false;
-    return kp__heap_top(&pool->core.open) && !claimed_wrong && (!ask || kp__is_plain(ask)) &&
+    return kp__heap_top(&pool->core.open_lanes) && !claimed_wrong && (!ask || kp__is_plain(ask)) &&
            hit_open(pool, key, ask, site, out);
 }
 

@@ -5,10 +5,10 @@
  * (life.c), the pool's own threads (crew.c), a simulated world, or the program.
  */
 #include "base/check.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"
-#include "core/permit.h"
 #include "core/renew.h"
 #include "core/serve.h"
 #include "core/table.h"
@@ -190,7 +190,7 @@ bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *to
 
 void kp__shut_all(struct kp__pool *pool)
 {
-    if (kp__heap_top(&pool->core.open)) kp__lane_shut_all(&pool->core, kp__time(pool));
+    if (kp__heap_top(&pool->core.open_lanes)) kp__lane_shut_all(&pool->core, kp__time(pool));
 }
 
 void kp__terms_end(kp_pool *door)

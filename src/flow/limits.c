@@ -175,9 +175,9 @@ int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds
         for (int floor = 0; floor < 2; floor++) {
             if (above(kept[floor], keys, bounds->live))
                 return too_high(why, floor, "budget.max_live", bounds, keys);
-            for (int i = 0; i < 2; i++)
-                if (rules->group[i] && above(kept[floor], keys, bounds->group[i]))
-                    return too_high(why, floor, kp__group_fields[i], bounds, keys);
+            for (int g = 0; g < KP__GROUPS; g++)
+                if (rules->group[g] && above(kept[floor], keys, bounds->group[g]))
+                    return too_high(why, floor, kp__group_fields[g], bounds, keys);
         }
         if (above(rules->floor, keys, bounds->lent))
             return too_high(why, true, "budget.max_lent", bounds, keys);

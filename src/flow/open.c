@@ -142,7 +142,7 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     core->max_idle = may.idle;
     core->max_waiting = may.waiting;
     core->max_keys = may.keys;
-    for (int i = 0; i < 2; i++) core->group_max_live[i] = may.group[i];
+    for (int g = 0; g < KP__GROUPS; g++) core->group_max_live[g] = may.group[g];
     core->evicts = may.evicts;
     core->by_arrival = may.by_arrival;
     core->last_first = rules->wait_lifo;

@@ -31,7 +31,7 @@ int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
     if (code == 0 && (sub = kp__find(pool, key, true, NULL, &code)) != NULL) {
         if (kp__lane_make(&pool->core, sub)) {
             count_pin(pool, sub, 1);
-            *pinned = kp_bytes((const void *)(uintptr_t)sub->term->lane,
+            *pinned = kp_bytes((const void *)(uintptr_t)kp__lane_number(sub),
                                kp__pin_size(pool->core.id, sub->serial));
         } else {
             code = KP_ENOMEM;

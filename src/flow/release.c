@@ -209,7 +209,7 @@ static void give_back(struct kp__held *h, bool discard, struct kp__todo *todo)
     if (ready == LATER) return;
     keep = keep && ready == READY;
     uint64_t now = is_bare(h, keep) ? 0 : kp__time(h->pool);
-    kp__give(core, h->slot, h->number, keep, cause, now, todo); /* 9 */
+    kp__give(core, h->slot, h->number, keep ? KP_CAUSE_NONE : cause, now, todo); /* 9 */
     kp__lane_open(core, sub, now);
 }
 

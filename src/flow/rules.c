@@ -9,6 +9,7 @@
 #include "core/calendar.h"
 #include "core/give.h"
 #include "core/renew.h"
+#include "core/over.h"
 #include "core/resize.h"
 #include "core/serve.h"
 #include "core/table.h"
@@ -71,14 +72,14 @@ static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__gro
 /* The groups that these rules name, and the pair of both. With the lock. KP_EAGAIN: one had to be
  * made, for which the lock was given back, so the caller has to look at all again. */
 static int groups_of(struct kp__pool *pool, const struct kp__rules *rules,
-                     struct kp__group *group[KP__GROUPS])
+                     struct kp__group *group[KP__GROUPS_AND_PAIR])
 {
     int code = 0;
 
-    for (int i = 0; i < KP__GROUPS; i++) group[i] = NULL;
-    for (int i = 0; code == 0 && i < 2; i++)
-        if (rules->group[i] != 0 && pool->core.group_max_live[i] != KP__UNBOUND)
-            code = group_of(pool, i, rules->group[i], &group[i]);
+    for (int g = 0; g < KP__GROUPS_AND_PAIR; g++) group[g] = NULL;
+    for (int g = 0; code == 0 && g < KP__GROUPS; g++)
+        if (rules->group[g] != 0 && pool->core.group_max_live[g] != KP__UNBOUND)
+            code = group_of(pool, g, rules->group[g], &group[g]);
     if (code == 0 && group[0] && group[1])
         code = group_of(pool, KP__PAIR, kp__pair_id(group[0], group[1]), &group[KP__PAIR]);
     return code;
@@ -118,7 +119,7 @@ static int rules_from(struct kp__pool *pool, const struct asked *asked, struct k
  * the pool's change meanwhile, it begins again with those, as when a group had to be made. With the
  * lock, given back meanwhile. */
 static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules **out,
-                      struct kp__group *group[KP__GROUPS], kp_why *why)
+                      struct kp__group *group[KP__GROUPS_AND_PAIR], kp_why *why)
 {
     struct asked asked;
     struct kp__todo todo;
@@ -181,7 +182,7 @@ static void refuse(struct kp__pool *pool, struct kp__subpool *sub, int code, con
 int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 {
     struct kp__rules *rules, *old = NULL;
-    struct kp__group *group[KP__GROUPS];
+    struct kp__group *group[KP__GROUPS_AND_PAIR];
     struct kp__todo todo;
 
     if (sub->rules || sub->ruling) return 0;
@@ -214,7 +215,7 @@ int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 static bool too_many(const struct kp__subpool *sub)
 {
     return sub->count[KP__IDLE] > 0 &&
-           (kp__sub_exceeds(sub, sub->rules->max_live) || kp__group_surplus(sub) > 0 ||
+           (kp__over_key(sub, sub->rules->max_live) || kp__over_groups(sub, 0) ||
             (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
@@ -268,8 +269,8 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
                    bool every, kp_why *why, struct kp__todo *todo)
 {
     kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
-    struct kp__budget *was[2] = { kp__group_budget(sub, 0), kp__group_budget(sub, 1) };
-    struct kp__group *group[KP__GROUPS];
+    struct kp__budget *was[KP__GROUPS] = { kp__group_budget(sub, 0), kp__group_budget(sub, 1) };
+    struct kp__group *group[KP__GROUPS_AND_PAIR];
     struct kp__rules *rules, *before = sub->rules, *old = NULL;
     bool closed = false;
     int code;
@@ -285,9 +286,9 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
         kp__table_rule(&pool->core, sub, rules, group, &old);
         closed = closed && !sub->rare->health.tripped;
         rules = NULL;
-        for (int i = 0; i < 2; i++) /* a group that the key left has room now */
-            if (was[i] && was[i] != kp__group_budget(sub, i))
-                kp__settle_budget(&pool->core, was[i], kp__time(pool), todo);
+        for (int g = 0; g < KP__GROUPS; g++) /* a group that the key left has room now */
+            if (was[g] && was[g] != kp__group_budget(sub, g))
+                kp__settle_budget(&pool->core, was[g], kp__time(pool), todo);
         serve(pool, sub, todo);
         if (!every) trim(pool, sub, todo);
     }

@@ -44,7 +44,7 @@ void kp__rules_drop(const struct kp__world *world, struct kp__rules *rules); /* 
 /* What budgets allow, to hold limits against it. `keys`: how many keys have these limits; 1 if that
  * is not known. */
 struct kp__bounds {
-    int64_t live, lent, group[2], keys;
+    int64_t live, lent, group[KP__GROUPS], keys;
     bool changing; /* the budgets change, so one of them is at fault */
 };
 
@@ -74,7 +74,7 @@ int kp__budget_holds(const kp_budget *budget, const struct kp__rules *rules, boo
                      kp_why *why);
 
 /* The fields that limit groups, by name. */
-extern const char *const kp__group_fields[2];
+extern const char *const kp__group_fields[KP__GROUPS];
 
 /* A budget in numbers. */
 struct kp__allowance kp__allowance_of(const kp_budget *budget);

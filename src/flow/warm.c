@@ -7,8 +7,8 @@
  */
 #include <string.h>
 
+#include "core/background.h"
 #include "core/calendar.h"
-#include "core/permit.h"
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "core/permit.h"
+#include "core/background.h"
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"

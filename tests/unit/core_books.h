@@ -96,7 +96,7 @@ static inline void stage_count_spare(const struct stage *s, const struct kp__sub
 
     assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__POOL]),
                      spare && s->core.live.cap < KP__UNBOUND);
-    for (int g = 0; g < KP__GROUPS; g++)
+    for (int g = 0; g < KP__GROUPS_AND_PAIR; g++)
         assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__GROUP_0 + g]),
                          spare && sub->contest->group[g]);
 }
@@ -113,8 +113,8 @@ static inline bool stage_promised(const struct kp__slot *v, const struct kp__gro
                                   int which, bool *inside)
 {
     *inside = false;
-    if (v->state != KP__CLOSING || !v->errand->victim.promised) return false;
-    bool heir = v->errand->victim.promised->contest->group[which] == group;
+    if (v->state != KP__CLOSING || !v->errand->victim.promised_to) return false;
+    bool heir = v->errand->victim.promised_to->contest->group[which] == group;
     for (; v; v = v->errand->victim.next) *inside |= v->sub->contest->group[which] == group;
     return heir;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of kp__refill_bound (core/permit.c): what a warm-up that ran out of time is told, for each
- * thing that can be in its way.
+ * Tests of kp__refill_bound (core/background.c): what a warm-up that ran out of time is told, for
+ * each thing that can be in its way.
  */
 #include "core_stage.h"
 

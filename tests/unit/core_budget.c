@@ -195,7 +195,7 @@ static void a_share_of_the_live_budget_must_be_measured_in_resources(void **stat
     assert_int_equal(b->contest->rank.score, 2 * KP__SHARE_ONE);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.live), b);
     kp__contest(&s.core, a)->promised = 2;
-    kp__starve(&s.core, a, &s.core.live);
+    kp__note_lack(&s.core, a, &s.core.live);
     assert_int_equal(a->contest->rank.score, 5 * KP__SHARE_ONE);
     kp__contest(&s.core, a)->promised = 0;
     stage_close(&s);
@@ -234,19 +234,19 @@ static void a_key_must_stand_in_one_heap_at_a_time(void **state)
     stage_open(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     assert_null(kp__starved_first(&s.core, &s.core.live));
-    kp__starve(&s.core, a, NULL);
-    kp__starve(&s.core, a, &s.core.live);
-    kp__starve(&s.core, b, &s.core.live);
-    kp__starve(&s.core, a, &s.core.live); /* only its rank anew */
+    kp__note_lack(&s.core, a, NULL);
+    kp__note_lack(&s.core, a, &s.core.live);
+    kp__note_lack(&s.core, b, &s.core.live);
+    kp__note_lack(&s.core, a, &s.core.live); /* only its rank anew */
     assert_int_equal(s.core.live.starved.count, 2);
-    kp__starve(&s.core, a, &s.core.lent);
+    kp__note_lack(&s.core, a, &s.core.lent);
     assert_ptr_equal(a->contest->lacks, &s.core.lent);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.live), b);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
-    kp__starve(&s.core, a, NULL);
+    kp__note_lack(&s.core, a, NULL);
     assert_null(a->contest->lacks);
     assert_int_equal(s.core.lent.starved.count, 0);
-    kp__starve(&s.core, b, NULL);
+    kp__note_lack(&s.core, b, NULL);
     stage_check(&s);
     stage_close(&s);
 }

@@ -69,7 +69,7 @@ static void one_whose_peer_is_gone_must_end_by_that_and_not_by_the_check(void **
         struct kp__slot *slot = stage_lend(&s, stage_key(&s));
         if (cases[i].marked) (void)kp__doom(&s.core, slot, cases[i].marked, &s.todo);
         else slot->cause = KP_CAUSE_GONE; /* from before: this one was not marked */
-        kp__give(&s.core, slot, 0, false, cases[i].found, s.now, &s.todo);
+        kp__give(&s.core, slot, 0, cases[i].found, s.now, &s.todo);
         assert_int_equal(slot->cause, cases[i].ends);
         stage_close(&s);
     }

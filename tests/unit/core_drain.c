@@ -84,7 +84,7 @@ static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(
             other = stage_take(&s, &r);
             stage_give(&s, other, 0, true);
         }
-        kp__drain(&s.core, slot, true);
+        kp__drain_begin(&s.core, slot);
         stage_check(&s);
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
         assert_ptr_equal(r.slot, idle ? other : slot);
@@ -110,7 +110,7 @@ static void one_left_to_drain_must_not_be_shared_while_its_last_lease_ends(void 
             assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
             stage_give(&s, slot, 0, true);
         }
-        kp__drain(&s.core, slot, true);
+        kp__drain_begin(&s.core, slot);
         kp__seat_at(slot, seat)->ending = true;
         assert_int_equal(stage_ask(&s, sub, &r, KP_DONT_WAIT), KP__GRANT_NO);
         assert_false(slot->errand->draining);

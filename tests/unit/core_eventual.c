@@ -260,7 +260,7 @@ static void what_cannot_come_for_it_must_be_handed_what_came_back(void **state)
             q.sub->lent_permits--;
             q.s.core.lent.used--;
         }
-        kp__give(&q.s.core, q.slot[0], 0, true, KP_CAUSE_DISCARDED, q.s.now, &q.s.todo);
+        kp__give(&q.s.core, q.slot[0], 0, KP_CAUSE_NONE, q.s.now, &q.s.todo);
         if (q.r[0].grant.kind != KP__GRANT_SLOT) fail_msg("case %d", which);
         assert_false(q.r[0].offered);
         (void)kp__mail_take(&box, &(int){ 0 });

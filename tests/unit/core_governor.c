@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Tests of the rate limit on creations: the token bucket (core/rate.c), which request gets a token,
- * and which is told when the next one comes (core/decide.c).
+ * and which is told when the next one comes (core/decide_create.c).
  */
 #include "core_stage.h"
 

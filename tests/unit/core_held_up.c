@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of the line of keys that budget.max_creating holds up (core/permit.c, I14): whoever is
+ * Tests of the line of keys that budget.max_creating holds up (core/background.c, I14): whoever is
  * first is looked at when there is room, and the next one when the first is gone.
  */
 #include "core_stage.h"

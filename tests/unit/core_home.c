@@ -16,10 +16,10 @@ static void a_cell_must_get_its_first_home_after_so_many_leases(struct stage *s)
     assert_true(lane_open(s, sub));
     for (uint64_t g = generation_of(slot) + 1; g < KP__SEEKS; g++) {
         assert_false(gets_home(s, slot, g));
-        assert_int_equal(sub->term->homes, 0);
+        assert_int_equal(sub->lane_books->homes, 0);
     }
     assert_true(gets_home(s, slot, KP__SEEKS));
-    assert_int_equal(sub->term->homes, 1);
+    assert_int_equal(sub->lane_books->homes, 1);
     assert_int_not_equal(home_of(slot), KP__NO_HOME);
     lane_shut(s, sub);
     assert_int_equal(slot->lends, KP__SEEKS);
@@ -92,7 +92,7 @@ static void ends_without(struct stage *s, struct kp__slot *slot, uint64_t marks)
     assert_true(kp__home_seek(&s->core, slot, lease));
     LANE_SAYS(slot, lease >> KP__WORD_BITS, KP__WORD_IDLE | (marks & ~(uint64_t)KP__HOMED));
     assert_int_equal(home_of(slot), KP__NO_HOME);
-    assert_int_equal(slot->sub->term->homes, 0);
+    assert_int_equal(slot->sub->lane_books->homes, 0);
     stage_check(s);
 }
 
@@ -127,13 +127,13 @@ static void a_stale_lease_must_give_no_home(struct stage *s)
     assert_true(seek(s, slot, stale));
     assert_true(lane_word(slot) & KP__HOMED);
     assert_false(seek(s, slot, stale)); /* idle, at home */
-    assert_int_equal(slot->sub->term->homes, 1);
+    assert_int_equal(slot->sub->lane_books->homes, 1);
     now = lend(slot, 4 * KP__SEEKS + 1);
     take(s, slot);
     s->core.home_credit = MAY_BE_TAKEN; /* so that the stale one would give one */
     assert_false(seek(s, slot, stale)); /* lent there, and marked */
     assert_int_equal(home_of(slot), KP__NO_HOME);
-    assert_int_equal(slot->sub->term->homes, 0);
+    assert_int_equal(slot->sub->lane_books->homes, 0);
     assert_int_equal(lane_word(slot), now);
     assert_true(seek(s, slot, now));
     LANE_SAYS(slot, 4 * KP__SEEKS + 1, KP__WORD_IDLE);
@@ -155,10 +155,10 @@ static void what_is_idle_must_lose_its_mark_with_its_home(struct stage *s)
     assert_int_equal(leaving, 1); /* until no thread is in the middle of one */
     LANE_SAYS(slot, KP__SEEKS, KP__WORD_IDLE);
     assert_int_equal(home_of(slot), KP__NO_HOME);
-    assert_int_equal(slot->sub->term->homes, 0);
+    assert_int_equal(slot->sub->lane_books->homes, 0);
     take(s, slot); /* it has none */
     assert_int_equal(ends, 1);
-    assert_int_equal(slot->sub->term->homes, 0);
+    assert_int_equal(slot->sub->lane_books->homes, 0);
     assert_true(slot->sub->open);
 }
 
@@ -171,14 +171,14 @@ static void what_is_lent_must_keep_its_mark_until_it_is_back(struct stage *s)
     assert_int_equal(lane_word(slot), lease);
     LANE_SAYS(slot, 2 * KP__SEEKS, KP__WORD_LENT | KP__HOMED);
     assert_int_equal(home_of(slot), KP__NO_HOME);
-    assert_int_equal(slot->sub->term->homes, 0);
+    assert_int_equal(slot->sub->lane_books->homes, 0);
     take(s, slot); /* marked, but nowhere at home */
     assert_int_equal(ends, 1);
     assert_false(kp__homes_take(&s->core, &slot->sub, 1));
     assert_int_equal(ends, 1);
     assert_true(seek(s, slot, lease)); /* it gets none */
     LANE_SAYS(slot, 2 * KP__SEEKS, KP__WORD_IDLE);
-    assert_int_equal(slot->sub->term->homes, 0);
+    assert_int_equal(slot->sub->lane_books->homes, 0);
     assert_true(gets_home(s, slot, 4 * KP__SEEKS));
 }
 
@@ -192,7 +192,7 @@ static void what_is_on_no_lane_must_be_left_alone(struct stage *s)
     bare = stage_idle(s, stage_key(s));
     take(s, bare); /* it has no home, and its key no lane */
     assert_int_equal(ends, 1);
-    assert_int_equal(sub->term->homes, 0);
+    assert_int_equal(sub->lane_books->homes, 0);
     assert_true(lane_open_again(s, sub));
     take(s, slot); /* no home */
     assert_int_equal(ends, 1);
@@ -259,7 +259,7 @@ static void where_there_are_no_sequences_no_cell_must_get_a_home(struct stage *s
     assert_true(lane_take(slot, "lent", slot));
     assert_true(kp__home_seek(&s->core, slot, lane_word(slot)));
     LANE_SAYS(slot, KP__SEEKS, KP__WORD_IDLE);
-    assert_int_equal(sub->term->homes, 0);
+    assert_int_equal(sub->lane_books->homes, 0);
     assert_false(kp__homes_take(&s->core, &sub, 1));
 }
 #endif

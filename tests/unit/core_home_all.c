@@ -21,11 +21,11 @@ static struct kp__subpool *four(struct stage *s, struct kp__slot **slot)
     assert_true(lane_open_again(s, sub));
     assert_true(lane_give(slot[0]));
     for (int i = 0; i < 3; i++) assert_true(gets_home(s, slot[i], KP__SEEKS));
-    assert_int_equal(sub->term->homes, 3);
+    assert_int_equal(sub->lane_books->homes, 3);
     (void)lend(slot[1], KP__SEEKS + 1);
     (void)lend(slot[2], KP__SEEKS + 1);
     take(s, slot[2]);
-    assert_int_equal(sub->term->homes, 2);
+    assert_int_equal(sub->lane_books->homes, 2);
     (void)lend(slot[3], 7);
     assert_true(seek(s, slot[3], lane_word(slot[3])));
     for (int i = 0; i < SLOTS; i++) watched[watches++] = slot[i];
@@ -48,7 +48,7 @@ static void assert_taken(const struct kp__subpool *sub, struct kp__slot **slot)
     LANE_SAYS(slot[1], KP__SEEKS + 1, KP__WORD_LENT | KP__HOMED);
     LANE_SAYS(slot[2], KP__SEEKS + 1, KP__WORD_LENT | KP__HOMED);
     LANE_SAYS(slot[3], 7, KP__WORD_IDLE);
-    assert_int_equal(sub->term->homes, 0);
+    assert_int_equal(sub->lane_books->homes, 0);
     assert_true(sub->open);
 }
 
@@ -99,7 +99,7 @@ static void those_of_many_lanes_must_be_taken_at_the_price_of_one(struct stage *
 static void assert_shut(const struct kp__subpool *sub, struct kp__slot **slot)
 {
     assert_false(sub->open);
-    assert_int_equal(sub->term->homes, 0);
+    assert_int_equal(sub->lane_books->homes, 0);
     for (int i = 0; i < SLOTS; i++) {
         bool lent = i == 1 || i == 2;
         LANE_SAYS(slot[i], slot[i]->generation, KP__SHUT);
@@ -147,7 +147,7 @@ static void so_many_must_be_counted(struct stage *s)
         lane_use(slot[i], KP__SEEKS - 1 - (int)generation_of(slot[i]));
         assert_true(lane_take(slot[i], "many", NULL));
         assert_true(kp__home_seek(&s->core, slot[i], lane_word(slot[i])));
-        assert_int_equal(sub->term->homes, i + 1);
+        assert_int_equal(sub->lane_books->homes, i + 1);
     }
     stage_check(s);
     assert_true(kp__homes_take(&s->core, &sub, 1));

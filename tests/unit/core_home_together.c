@@ -77,7 +77,7 @@ static void open_all(struct stage *s, uint32_t places)
         assert_non_null(kp__table_make(&s->core, ++s->next_hash * 0x9e3779b97f4a7c15u));
     }
     s->core.least_term = 1; /* a lane that is shut for nothing pauses */
-    assert_int_equal(s->core.open.count, LANES);
+    assert_int_equal(s->core.open_lanes.count, LANES);
     end_none();
     count(s);
 }
@@ -87,10 +87,11 @@ static void open_all(struct stage *s, uint32_t places)
 static void assert_shut(const struct lane *l)
 {
     assert_false(l->sub->open);
-    assert_false(kp__heap_holds(&l->sub->term->node));
+    assert_false(kp__heap_holds(&l->sub->lane_books->node));
     assert_int_equal(lane_shape(l->sub), 0);
-    assert_int_equal(l->sub->term->homes, 0);
-    assert_int_equal(l->sub->term->served, l->served); /* when it was shut, which it was once */
+    assert_int_equal(l->sub->lane_books->homes, 0);
+    /* when it was shut, which it was once */
+    assert_int_equal(l->sub->lane_books->served, l->served);
     assert_int_equal(l->sub->shut_for, l->served > 0 ? 0 : 4);
 }
 
@@ -125,8 +126,8 @@ static void shut_all(struct stage *s)
 
     kp__lane_shut_all(&s->core, s->now);
     count(s);
-    assert_null(kp__heap_top(&s->core.open));
-    assert_int_equal(s->core.open.count, 0);
+    assert_null(kp__heap_top(&s->core.open_lanes));
+    assert_int_equal(s->core.open_lanes.count, 0);
     for (int i = 0; i < LANES; i++) {
         assert_shut(&lanes[i]);
         assert_true_books(&lanes[i]);

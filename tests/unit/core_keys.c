@@ -184,7 +184,7 @@ static void a_key_without_rules_must_queue_in_order_of_arrival(void **state)
 static void rules_must_come_back_when_nobody_uses_them_any_more(void **state)
 {
     struct stage s;
-    struct kp__group *none[KP__GROUPS] = { NULL };
+    struct kp__group *none[KP__GROUPS_AND_PAIR] = { NULL };
     struct kp__rules other = stage_rules(), *old = &other;
 
     (void)state;
@@ -429,7 +429,7 @@ static void groups_must_change_nothing_of_what_a_key_has_had_of_the_lent_permits
     s.core.lent.virtual_time = 90 * KP__SHARE_ONE;
     struct kp__subpool *sub = stage_key(&s), *other = stage_key(&s);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
-    kp__starve(&s.core, other, &s.core.lent); /* so that the bout goes on */
+    kp__note_lack(&s.core, other, &s.core.lent); /* so that the bout goes on */
     assert_int_equal(sub->contest->rank.score, 91 * KP__SHARE_ONE);
     s.core.lent.virtual_time = 95 * KP__SHARE_ONE;
     stage_rule(&s, sub, &s.rules, 0, 1); /* out of the heap and back: the credit is two permits */

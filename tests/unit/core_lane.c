@@ -13,12 +13,12 @@ static void an_open_lane_must_say_what_its_books_say(struct stage *s)
     s->now += 5;
     (void)other;
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->term->opened, s->now);
-    assert_true(kp__heap_holds(&sub->term->node));
+    assert_int_equal(sub->lane_books->opened, s->now);
+    assert_true(kp__heap_holds(&sub->lane_books->node));
     LANE_SAYS(idle, 0, KP__WORD_IDLE);
     LANE_SAYS(lent, 1, KP__WORD_LENT);
     assert_int_equal(lane_shape(sub), KP__SHAPE(2, 1));
-    assert_int_equal(sub->term->cells, 2);
+    assert_int_equal(sub->lane_books->cells, 2);
     const struct kp__lane *lane = kp__lane_at(kp__lane_number(sub));
     assert_ptr_equal(lane, KP__LANE_OF(sub));
     assert_int_equal(lane->sub, sub->item.index);
@@ -43,7 +43,7 @@ static void an_open_lane_must_not_be_opened_again(struct stage *s)
     assert_true(lane_take(slot, "t", NULL));
     s->now++;
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->term->opened, opened);
+    assert_int_equal(sub->lane_books->opened, opened);
     LANE_SAYS(slot, 1, KP__WORD_LENT);
 }
 

@@ -49,9 +49,9 @@ static void where_all_may_be_lent_at_once_lanes_must_have_all(struct stage *s)
     limit(s, 6, 0);
     struct kp__subpool *a = lane_key(s, 4, 0), *b = lane_key(s, 2, 0);
     assert_true(lane_open(s, a));
-    assert_int_equal(a->term->cells, 4);
+    assert_int_equal(a->lane_books->cells, 4);
     assert_true(lane_open(s, b));
-    assert_int_equal(b->term->cells, 2);
+    assert_int_equal(b->lane_books->cells, 2);
     assert_int_equal(s->core.lent.used, 6);
 }
 
@@ -82,7 +82,7 @@ static void where_not_all_may_be_lent_lanes_must_leave_a_quarter(struct stage *s
     assert_true(lane_open(s, sub[7]));
     held = stage_lend(s, sub[0]);
     struct kp__slot *other = stage_lend(s, sub[0]); /* of the quarter */
-    assert_int_equal(s->core.open.count, 7);
+    assert_int_equal(s->core.open_lanes.count, 7);
     assert_int_equal(s->core.lent.used, 9);
     lane_shut(s, sub[7]);
     assert_false(lane_open(s, sub[7]));
@@ -97,7 +97,7 @@ static void a_lane_with_few_permits_must_have_those_that_were_used_last(struct s
     struct kp__slot *first = stage_idle(s, sub), *second = stage_idle(s, sub),
                     *last = stage_idle(s, sub);
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->term->cells, 1);
+    assert_int_equal(sub->lane_books->cells, 1);
     assert_true(last->on_lane && !first->on_lane && !second->on_lane);
     assert_int_equal(s->core.lent.used, 1);
 }
@@ -154,10 +154,10 @@ static void no_more_lanes_must_be_shut_than_somebody_lacks(struct stage *s)
     limit(s, 3, 0);
     for (int i = 0; i < 3; i++) sub[i] = open_key(s, 1);
     assert_true(lane_take(idle_of(sub[0]), "t", NULL)); /* and so it brings nothing */
-    sub[0]->term->until = 5;
-    sub[1]->term->until = 6;
-    kp__heap_fix(&s->core.open, &sub[0]->term->node);
-    kp__heap_fix(&s->core.open, &sub[1]->term->node);
+    sub[0]->lane_books->until = 5;
+    sub[1]->lane_books->until = 6;
+    kp__heap_fix(&s->core.open_lanes, &sub[0]->lane_books->node);
+    kp__heap_fix(&s->core.open_lanes, &sub[1]->lane_books->node);
     struct kp__subpool *other = lane_key(s, 1, 0);
     assert_int_equal(stage_ask(s, other, &r, KP_DONT_WAIT), KP__GRANT_SLOT);
     assert_false(sub[0]->open);
@@ -179,7 +179,7 @@ static void what_is_lent_over_lanes_must_count_for_who_comes_then(struct stage *
     assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_WAIT);
     assert_string_equal(kp__limit_name[r.limit], "budget.max_lent");
     assert_ptr_equal(b->contest->lacks, &s->core.lent);
-    assert_null(kp__heap_top(&s->core.open));
+    assert_null(kp__heap_top(&s->core.open_lanes));
     assert_false(lane_give(slot)); /* so the release takes the lock, and serves the waiter */
     stage_give(s, slot, 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
@@ -268,7 +268,7 @@ static void what_may_not_all_become_idle_must_be_left_off_the_lane(struct stage 
     struct kp__subpool *sub = lane_key(s, 3, 2);
     s->core.max_idle = 2;
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->term->cells, 2);
+    assert_int_equal(sub->lane_books->cells, 2);
     assert_int_equal(s->core.returning, 1);
     struct kp__slot *off = KP__OF(kp__list_last(KP__SLOTS(sub, KP__LENT)), struct kp__slot, link);
     assert_false(off->on_lane);
@@ -283,9 +283,9 @@ static void a_place_that_one_lane_has_must_not_be_given_to_another(struct stage 
 
     limit(s, 0, 3);
     assert_true(lane_open(s, a));
-    assert_int_equal(a->term->cells, 2);
+    assert_int_equal(a->lane_books->cells, 2);
     assert_true(lane_open(s, b));
-    assert_int_equal(b->term->cells, 1);
+    assert_int_equal(b->lane_books->cells, 1);
     assert_int_equal(s->core.returning, 1);
 }
 
@@ -306,8 +306,8 @@ static void only_as_many_lanes_must_be_shut_as_it_takes_to_know(struct stage *s)
     struct kp__subpool *a = lane_key(s, 2, 1), *b = lane_key(s, 2, 1);
     assert_true(lane_open(s, a));
     assert_true(lane_open(s, b));
-    a->term->until = 5;
-    kp__heap_fix(&s->core.open, &a->term->node);
+    a->lane_books->until = 5;
+    kp__heap_fix(&s->core.open_lanes, &a->lane_books->node);
     assert_true(kp__may_idle(&s->core, 2));
     assert_true(a->open && b->open);
     assert_true(kp__may_idle(&s->core, 3));

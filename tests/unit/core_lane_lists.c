@@ -30,7 +30,7 @@ static void as_many_as_there_are_must_be_found(struct stage *s)
         assert_true(lane_open(s, sub));
         lane_assert(sub, (uint32_t)sizes[i].slots, (uint32_t)sizes[i].levels);
         if (sizes[i].levels == 2)
-            assert_in_range(sub->term->room, sizes[i].slots, sizes[i].slots + KP__LIST - 1);
+            assert_in_range(sub->lane_books->room, sizes[i].slots, sizes[i].slots + KP__LIST - 1);
         lane_bury(s, sub);
     }
 }
@@ -71,7 +71,7 @@ static void room_for_cells_must_not_be_made_anew_while_it_is_enough(struct stage
 {
     struct kp__subpool *sub = lane_key(s, 16, 0);
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->term->room, 30);
+    assert_int_equal(sub->lane_books->room, 30);
     lane_shut(s, sub);
     uint32_t first = kp__listed(&kp__tops, atomic_load(&KP__LANE_OF(sub)->top), 0);
     struct lines_bound bounds[] = { lines_bind(&kp__tops, 0), lines_bind(&kp__lists, 0) };
@@ -150,7 +150,7 @@ static void what_has_more_than_one_seat_must_not_be_on_the_lane(struct stage *s)
     struct kp__slot *idle = stage_idle(s, sub);
     stage_rule(s, sub, &one, -1, -1);
     assert_false(lane_open(s, sub));
-    assert_int_equal(sub->term->cells, 0);
+    assert_int_equal(sub->lane_books->cells, 0);
     struct kp__slot *plain = stage_idle(s, sub);
     assert_true(lane_open(s, sub));
     lane_assert(sub, 1, 1);
@@ -314,7 +314,8 @@ static uint32_t leads(const struct stage *s, const struct kp__subpool *sub)
     const struct kp__list *node = kp__list_first(KP__SLOTS(sub, KP__IDLE));
 
     if (!s->core.by_bytes || !s->core.guide) return 0;
-    if (sub->key_size > KP__BRIEF || sub->term->cells > 1) return KP__TO_LANE | sub->term->lane;
+    if (sub->key_size > KP__BRIEF || sub->lane_books->cells > 1)
+        return KP__TO_LANE | kp__lane_number(sub);
     return KP__OF(node, struct kp__slot, link)->cell;
 }
 

@@ -42,7 +42,7 @@ static void without_memory_for_lists_it_must_stay_shut_or_be_shorter(struct stag
                                         lines_bind(&kp__lists, cases[i].lists) };
         clear_free_tops();
         assert_int_equal(lane_open(s, sub), cases[i].found > 0);
-        assert_int_equal(sub->term->cells, cases[i].found);
+        assert_int_equal(sub->lane_books->cells, cases[i].found);
         lines_unbound(bounds[0]);
         lines_unbound(bounds[1]);
         if (cases[i].found > 0) {
@@ -53,10 +53,10 @@ static void without_memory_for_lists_it_must_stay_shut_or_be_shorter(struct stag
         } else { /* what was taken was given back */
             assert_int_equal(lines_used(&kp__lists), lists);
             assert_int_equal(lines_used(&kp__tops), tops);
-            assert_int_equal(sub->term->room, 0);
+            assert_int_equal(sub->lane_books->room, 0);
         }
         assert_true(lane_open_again(s, sub));
-        assert_int_equal(sub->term->cells, cases[i].slots);
+        assert_int_equal(sub->lane_books->cells, cases[i].slots);
         lane_bury(s, sub);
     }
 }

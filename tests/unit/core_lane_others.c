@@ -168,7 +168,7 @@ static void what_a_key_held_must_be_counted_as_its_books_were_until_it_is_shut(s
     assert_int_equal(a->contest->share.at, kp__contention(&s->core));
     s->core.phase = KP__CLOSED;
     kp__refuse_all(&s->core, b, KP_ECLOSED, &s->todo);
-    kp__starve(&s->core, b, NULL);
+    kp__note_lack(&s->core, b, NULL);
 }
 
 static void a_lane_must_open_again_when_nobody_is_starved_any_more(struct stage *s)

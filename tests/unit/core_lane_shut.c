@@ -173,7 +173,7 @@ static void what_was_used_must_come_before_what_was_not_in_the_old_order(struct 
     assert_string_equal(idle_order(sub, slots, 6), "fdbca");
     assert_true(slots[5]->order > slots[3]->order && slots[3]->order > slots[1]->order &&
                 slots[1]->order > slots[2]->order && slots[2]->order > slots[0]->order);
-    assert_int_equal(sub->term->served, 6);
+    assert_int_equal(sub->lane_books->served, 6);
 }
 
 static void lent_ones_that_come_and_go_must_be_counted_once(struct stage *s)
@@ -204,7 +204,7 @@ static uint32_t pause_after(struct stage *s, struct kp__subpool *sub, int uses)
     assert_true(lane_open(s, sub));
     lane_use(slot, uses);
     lane_shut(s, sub);
-    assert_int_equal(sub->term->served, uses);
+    assert_int_equal(sub->lane_books->served, uses);
     return sub->shut_for;
 }
 
@@ -243,9 +243,9 @@ static void a_lane_that_was_hardly_used_must_pause_for_longer_each_time(struct s
     assert_int_equal(pause_after(s, sub, 0), penalty + 4); /* that is enough */
     assert_int_equal(pause_after(s, sub, 2), 4);
     assert_int_equal(pause_after(s, sub, 1), 4 + 4);
-    sub->term->penalty = 1023;
+    sub->lane_books->penalty = 1023;
     assert_int_equal(pause_after(s, sub, 0), 2050 + 4);
-    sub->term->penalty = 1024;
+    sub->lane_books->penalty = 1024;
     assert_int_equal(pause_after(s, sub, 0), 1024 + 4);
 }
 
@@ -263,7 +263,7 @@ static void a_lane_that_was_open_for_long_must_not_pause_because_nobody_came(str
             assert_int_equal(sub->shut_for, early ? 4 : 0);
         }
         /* unknown if the clock was not read */
-        sub->shut_for = sub->term->penalty = 0;
+        sub->shut_for = sub->lane_books->penalty = 0;
         kp__lane_open(&s->core, sub, 0);
         assert_true(sub->open);
         lane_shut(s, sub);
@@ -327,13 +327,13 @@ static void all_lanes_must_shut_together_however_many_are_open(struct stage *s)
         for (int i = 0; i < KEYS; i++)
             if (sub[i]->open) lane_shut(s, sub[i]);
         for (int i = 0; i < open[c]; i++) assert_true(lane_open_again(s, sub[i * KEYS / open[c]]));
-        assert_int_equal(s->core.open.count, open[c]);
+        assert_int_equal(s->core.open_lanes.count, open[c]);
         kp__lane_shut_all(&s->core, s->now);
-        assert_int_equal(s->core.open.count, 0);
-        assert_null(kp__heap_top(&s->core.open));
+        assert_int_equal(s->core.open_lanes.count, 0);
+        assert_null(kp__heap_top(&s->core.open_lanes));
         for (int i = 0; i < KEYS; i++) {
             assert_false(sub[i]->open);
-            assert_false(sub[i]->term && kp__heap_holds(&sub[i]->term->node));
+            assert_false(sub[i]->lane_books && kp__heap_holds(&sub[i]->lane_books->node));
         }
         assert_true(lane_open_again(s, sub[0])); /* and may open again */
         lane_shut(s, sub[0]);

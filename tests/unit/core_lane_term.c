@@ -20,7 +20,7 @@ static uint64_t term(struct stage *s, uint64_t age)
     sub->shut_for = 0; /* not the first time */
     s->now += age;
     if (lane_open(s, sub))
-        end = sub->term->until == KP__NEVER ? KP__NEVER : sub->term->until - s->now;
+        end = sub->lane_books->until == KP__NEVER ? KP__NEVER : sub->lane_books->until - s->now;
     lane_bury(s, sub);
     return end;
 }
@@ -149,15 +149,15 @@ static void a_term_must_end_before_the_first_that_grows_too_old(struct stage *s)
     idle->age_end = s->now + 400 * SEC;
     other->age_end = s->now + 600 * SEC;
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->term->until, s->now + 390 * SEC);
+    assert_int_equal(sub->lane_books->until, s->now + 390 * SEC);
     lane_shut(s, sub);
     lent->age_end = s->now + 300 * SEC;
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->term->until, s->now + 290 * SEC);
+    assert_int_equal(sub->lane_books->until, s->now + 290 * SEC);
     lane_shut(s, sub);
     s->rules.age_check = 0;
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->term->until, KP__NEVER);
+    assert_int_equal(sub->lane_books->until, KP__NEVER);
 }
 
 static void the_sooner_of_two_ends_must_be_that_of_the_term(struct stage *s)
@@ -197,7 +197,7 @@ static void an_age_must_count_among_the_times_to_live_that_a_term_ends_ahead_of(
     assert_false(lane_open(s, sub));
     s->rules.age_check = KP_CHECK_GET;
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->term->until, s->now + 40 * SEC);
+    assert_int_equal(sub->lane_books->until, s->now + 40 * SEC);
 }
 
 /* A lent one has no idle time: only idle ones end a term, by how long they have been idle. */
@@ -215,7 +215,7 @@ static void a_term_must_not_look_at_how_long_a_lent_one_was_idle(struct stage *s
     assert_ptr_equal(stage_lend(s, sub), old);
     stage_idle(s, sub);
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->term->until, 64 * SEC);
+    assert_int_equal(sub->lane_books->until, 64 * SEC);
 }
 
 static void a_term_must_be_worth_it(struct stage *s)
@@ -277,14 +277,14 @@ static void a_lane_that_was_used_must_begin_another_term_when_one_ends(struct st
     for (int i = 0; i < 4; i++) stage_idle(s, many); /* pauses for one release */
     assert_true(lane_open(s, sub) && lane_open(s, unused) && lane_open(s, many));
     for (uint64_t lends = 1; lends < 5; lends++) {
-        uint64_t opened = sub->term->opened;
+        uint64_t opened = sub->lane_books->opened;
         lane_use(slot, 1);
         if (many->open) lane_use(kp__oldest_idle(many), 1);
         s->now += 100;
         kp__lane_shut_due(&s->core, s->now, 100);
         stage_check(s);
         assert_true(sub->open);
-        assert_int_equal(sub->term->opened, s->now);
+        assert_int_equal(sub->lane_books->opened, s->now);
         assert_int_equal(kp__lane_next(&s->core), s->now + 100);
         assert_int_equal(slot->lends, lends);
         assert_int_equal(slot->since, opened);
@@ -309,7 +309,7 @@ static void all_that_were_used_must_begin_another_one_together(struct stage *s)
     kp__lane_shut_due(&s->core, s->now, 100);
     for (int i = 0; i < 3; i++) {
         assert_true(slot[i]->sub->open);
-        assert_int_equal(slot[i]->sub->term->opened, s->now);
+        assert_int_equal(slot[i]->sub->lane_books->opened, s->now);
     }
 }
 

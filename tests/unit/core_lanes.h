@@ -167,7 +167,7 @@ static inline void lane_assert(const struct kp__subpool *sub, uint32_t cells, ui
     uint32_t shape = lane_shape(sub), on = 0;
 
     assert_int_equal(shape, KP__SHAPE(cells, levels));
-    assert_int_equal(sub->term->cells, cells);
+    assert_int_equal(sub->lane_books->cells, cells);
     memset(seen, 0, sizeof seen);
     for (uint32_t k = 0; k < cells; k++) {
         uint32_t number = kp__lane_cell(KP__LANE_OF(sub), shape, k);

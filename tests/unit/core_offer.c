@@ -30,13 +30,14 @@ static void room_must_be_owed_to_who_is_a_whole_permit_behind(void **state)
         rules[1].weight = cases[i].weights[1];
         stage_rule(&s, mine, &rules[0], -1, -1);
         stage_rule(&s, poor, &rules[1], -1, -1);
-        assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* nobody is starved */
-        kp__starve(&s.core, poor, &s.core.live);
-        assert_false(kp__budget_owed(&s.core, &s.core.live, poor)); /* not to oneself */
+        /* nobody is starved */
+        assert_false(kp__budget_owed(&s.core, &s.core.live, mine, KP__IDLE));
+        kp__note_lack(&s.core, poor, &s.core.live);
+        assert_false(kp__budget_owed(&s.core, &s.core.live, poor, KP__IDLE)); /* not to oneself */
         kp__share_begin(&s.core, &s.core.live, mine);
         kp__contest(&s.core, poor)->rank.score =
             kp__share_score(&s.core.live, mine) - cases[i].behind;
-        if (kp__budget_owed(&s.core, &s.core.live, mine) != cases[i].owed)
+        if (kp__budget_owed(&s.core, &s.core.live, mine, KP__IDLE) != cases[i].owed)
             fail_msg("case %zu", i);
         stage_close(&s);
     }
@@ -52,26 +53,26 @@ static void floors_and_arrival_must_owe_by_rank_alone(void **state)
     below.floor = 3;
     struct kp__subpool *mine = stage_key(&s), *poor = stage_key(&s);
     stage_rule(&s, poor, &below, -1, -1);
-    kp__starve(&s.core, poor, &s.core.live);
+    kp__note_lack(&s.core, poor, &s.core.live);
     kp__contest(&s.core, poor)->rank.score += 100 * ONE;
-    assert_true(kp__budget_owed(&s.core, &s.core.live, mine)); /* it is below its floor */
+    assert_true(kp__budget_owed(&s.core, &s.core.live, mine, KP__IDLE)); /* it is below its floor */
     stage_rule(&s, mine, &below, -1, -1); /* it settles: no request waits there */
-    kp__starve(&s.core, poor, &s.core.live);
+    kp__note_lack(&s.core, poor, &s.core.live);
     kp__contest(&s.core, poor)->rank.score += 100 * ONE;
-    assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* both are: by score */
+    assert_false(kp__budget_owed(&s.core, &s.core.live, mine, KP__IDLE)); /* both are: by score */
     kp__contest(&s.core, poor)->rank.score = kp__share_score(&s.core.live, mine) - 1;
-    assert_true(kp__budget_owed(&s.core, &s.core.live, mine));
+    assert_true(kp__budget_owed(&s.core, &s.core.live, mine, KP__IDLE));
     stage_rule(&s, poor, &s.rules, -1, -1);
-    kp__starve(&s.core, poor, &s.core.live);
+    kp__note_lack(&s.core, poor, &s.core.live);
     kp__contest(&s.core, poor)->rank.score -= 100 * ONE;
-    assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* only mine is below */
+    assert_false(kp__budget_owed(&s.core, &s.core.live, mine, KP__IDLE)); /* only mine is below */
     s.core.by_arrival = true;
     stage_rule(&s, mine, &s.rules, -1, -1);
-    kp__starve(&s.core, poor, &s.core.live);
+    kp__note_lack(&s.core, poor, &s.core.live);
     kp__contest(&s.core, poor)->rank.arrived = UINT64_MAX - 1; /* no request of mine waits: last */
-    assert_true(kp__budget_owed(&s.core, &s.core.live, mine));
+    assert_true(kp__budget_owed(&s.core, &s.core.live, mine, KP__IDLE));
     kp__contest(&s.core, poor)->rank.arrived = UINT64_MAX;
-    assert_false(kp__budget_owed(&s.core, &s.core.live, mine));
+    assert_false(kp__budget_owed(&s.core, &s.core.live, mine, KP__IDLE));
     stage_close(&s);
 }
 
@@ -101,14 +102,14 @@ static void room_must_be_owed_by_one_above_its_share_to_one_below(void **state)
             stage_rule(&s, sub[k], &rules[k], -1, -1);
             for (uint32_t n = 0; n < cases[i].held[k]; n++) kp__lent_take(&s.core, sub[k]);
         }
-        kp__starve(&s.core, sub[1], &s.core.lent);
+        kp__note_lack(&s.core, sub[1], &s.core.lent);
         kp__share_begin(&s.core, &s.core.lent, sub[0]);
         kp__contest(&s.core, sub[1])->rank.score =
             kp__share_score(&s.core.lent, sub[0]) - 1;
-        if (kp__budget_owed(&s.core, &s.core.lent, sub[0]) != cases[i].owed)
+        if (kp__budget_owed(&s.core, &s.core.lent, sub[0], KP__IDLE) != cases[i].owed)
             fail_msg("case %zu", i);
         kp__contest(&s.core, sub[1])->rank.score++; /* no better */
-        assert_false(kp__budget_owed(&s.core, &s.core.lent, sub[0]));
+        assert_false(kp__budget_owed(&s.core, &s.core.lent, sub[0], KP__IDLE));
         stage_close(&s);
     }
 }
@@ -122,13 +123,13 @@ static void nothing_must_be_owed_to_oneself_however_old_ones_rank_is(void **stat
     stage_open(&s);
     struct kp__subpool *sub = stage_key(&s);
     kp__lent_take(&s.core, sub);
-    kp__starve(&s.core, sub, &s.core.lent);
+    kp__note_lack(&s.core, sub, &s.core.lent);
     s.core.usual[KP__LEASED].hold = 10;
     s.core.lent.looked_at = s.core.latest += 1000;
     s.core.lent.looks = 8;
-    assert_false(kp__budget_owed(&s.core, &s.core.lent, sub));
+    assert_false(kp__budget_owed(&s.core, &s.core.lent, sub, KP__IDLE));
     kp__contest(&s.core, sub)->rank.score -= 9 * ONE;
-    assert_false(kp__budget_owed_used(&s.core, &s.core.lent, sub));
+    assert_false(kp__budget_owed(&s.core, &s.core.lent, sub, KP__LENT));
     assert_false(kp__budget_outranked(&s.core, &s.core.lent, sub));
     /* so it was not looked at */
     assert_int_equal(sub->contest->rank.score, UINT64_MAX - 7 * ONE + 1);
@@ -160,12 +161,13 @@ static void what_is_in_use_must_be_owed_by_what_the_key_has_without_it(void **st
         rules.floor = cases[i].floor;
         stage_rule(&s, mine, &rules, -1, -1);
         for (uint32_t n = 0; n < cases[i].held; n++) kp__lent_take(&s.core, mine);
-        assert_false(kp__budget_owed_used(&s.core, &s.core.lent, mine)); /* nobody is starved */
-        kp__starve(&s.core, poor, &s.core.lent);
+        /* nobody is starved */
+        assert_false(kp__budget_owed(&s.core, &s.core.lent, mine, KP__LENT));
+        kp__note_lack(&s.core, poor, &s.core.lent);
         kp__share_begin(&s.core, &s.core.lent, mine);
         kp__contest(&s.core, poor)->rank.score =
             kp__share_score(&s.core.lent, mine) - cases[i].behind;
-        if (kp__budget_owed_used(&s.core, &s.core.lent, mine) != cases[i].owed)
+        if (kp__budget_owed(&s.core, &s.core.lent, mine, KP__LENT) != cases[i].owed)
             fail_msg("case %zu", i);
         stage_close(&s);
     }
@@ -189,7 +191,7 @@ static void by_arrival_a_seat_must_go_to_who_came_first(void **state)
         assert_int_equal(stage_ask(&s, sub[0], &own, 0), KP__GRANT_SLOT);
         assert_int_equal(stage_ask(&s, sub[first], &r[first], 0), KP__GRANT_WAIT);
         assert_int_equal(stage_ask(&s, sub[!first], &r[!first], 0), KP__GRANT_WAIT);
-        assert_int_equal(kp__budget_owed_used(&s.core, &s.core.live, sub[0]), first == 1);
+        assert_int_equal(kp__budget_owed(&s.core, &s.core.live, sub[0], KP__LENT), first == 1);
         stage_give(&s, slot, 0, true);
         assert_int_equal(r[0].grant.kind, first == 0 ? KP__GRANT_SLOT : KP__GRANT_WAIT);
         stage_give(&s, slot, 1, true);
@@ -211,7 +213,7 @@ static void lacks_room(struct stage *s, struct kp__subpool *mine)
     assert_int_equal(stage_ask(s, poor, &r, 0), KP__GRANT_WAIT);
     kp__share_begin(&s->core, &s->core.live, mine);
     kp__contest(&s->core, poor)->rank.score = kp__share_score(&s->core.live, mine) - 2 * ONE;
-    assert_true(kp__budget_owed(&s->core, &s->core.live, mine));
+    assert_true(kp__budget_owed(&s->core, &s->core.live, mine, KP__IDLE));
 }
 
 /* Its minimum, without what is being destroyed. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/permit.c: what the background is to make and may make, and how permits are taken
- * and given back.
+ * Tests of core/background.c and permit.c: what the background is to make and may make, and how
+ * permits are taken and given back.
  */
 #include "core_stage.h"
 
@@ -419,7 +419,7 @@ static void a_promise_must_count_as_creating_and_in_groups_its_victim_is_not_in(
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
     stage_check(&s);
     assert_ptr_equal(r.slot, victim);
-    assert_ptr_equal(victim->errand->victim.promised, b);
+    assert_ptr_equal(victim->errand->victim.promised_to, b);
     assert_int_equal(s.groups[0].budget.used, 1);
     assert_int_equal(s.groups[1].budget.used, 1);
     assert_int_equal(s.groups[2].budget.used, 1);

@@ -16,13 +16,13 @@ static void who_stays_must_keep_its_score_however_far_the_time_moves_on(void **s
     (void)state;
     stage_open(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    kp__starve(&s.core, a, &s.core.lent);
-    kp__starve(&s.core, b, &s.core.lent);
+    kp__note_lack(&s.core, a, &s.core.lent);
+    kp__note_lack(&s.core, b, &s.core.lent);
     s.core.lent.virtual_time = 9 * ONE;
-    kp__starve(&s.core, a, &s.core.lent);
+    kp__note_lack(&s.core, a, &s.core.lent);
     assert_int_equal(a->contest->rank.score, ONE);
-    kp__starve(&s.core, b, NULL);
-    kp__starve(&s.core, b, &s.core.lent);
+    kp__note_lack(&s.core, b, NULL);
+    kp__note_lack(&s.core, b, &s.core.lent);
     assert_int_equal(b->contest->rank.score, 8 * ONE);
     stage_close(&s);
 }
@@ -37,8 +37,8 @@ static void whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by(void **
     a->lent_permits = 1;
     b->lent_permits = 1;
     s.core.usual[KP__LEASED].hold = 10;
-    kp__starve(&s.core, a, &s.core.lent);
-    kp__starve(&s.core, b, &s.core.lent);
+    kp__note_lack(&s.core, a, &s.core.lent);
+    kp__note_lack(&s.core, b, &s.core.lent);
     kp__contest(&s.core, a)->rank.score -= 5; /* a hair before b */
     kp__heap_fix(&s.core.lent.starved, &kp__contest(&s.core, a)->starved);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
@@ -61,7 +61,7 @@ static void after_a_few_looks_at_one_moment_the_order_must_be_taken_as_it_is(voi
     stage_open(&s);
     struct kp__subpool *sub = stage_key(&s);
     sub->lent_permits = 1;
-    kp__starve(&s.core, sub, &s.core.lent);
+    kp__note_lack(&s.core, sub, &s.core.lent);
     for (int round = 0; round < 2; round++) {
         s.core.latest += 10;
         for (uint32_t i = 1; i <= 9; i++) {
@@ -94,8 +94,8 @@ static void scores_must_be_compared_across_the_end_of_their_numbers(void **state
     stage_open(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     s.core.lent.virtual_time = UINT64_MAX - ONE / 2;
-    kp__starve(&s.core, a, &s.core.lent); /* its score wraps to ONE / 2 - 1 */
-    kp__starve(&s.core, b, &s.core.lent);
+    kp__note_lack(&s.core, a, &s.core.lent); /* its score wraps to ONE / 2 - 1 */
+    kp__note_lack(&s.core, b, &s.core.lent);
     assert_int_equal(a->contest->rank.score, ONE / 2 - 1);
     /* before it, though the number is larger */
     kp__contest(&s.core, b)->rank.score = UINT64_MAX - 5;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what requests of a key are told when its creations fail (core/decide.c, core/create.c):
- * fail_fast, refusals, and what kp__forgive resets.
+ * Tests of what requests of a key are told when its creations fail (core/decide_create.c,
+ * core/create.c): fail_fast, refusals, and what kp__forgive resets.
  */
 #include "core_stage.h"
 

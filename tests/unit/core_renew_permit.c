@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of the permits for replacements (core/permit.c, and the counts in subpool.h): how many are
- * made at a time, what comes before them, and what happens to those that are too many.
+ * Tests of the permits for replacements (core/background.c, and the counts in subpool.h): how many
+ * are made at a time, what comes before them, and what happens to those that are too many.
  */
 #include "core_stage.h"
 #include "core/renew.h"

@@ -238,9 +238,9 @@ static void who_waits_must_have_the_old_one_unless_there_are_too_many(struct sta
         stage_made(s, replace(s, sub), NULL);
         assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_WAIT);
         s->rules.max_live = more ? 2 : 1;
-        assert_int_equal(kp__has_spare(sub), !more);
+        assert_int_equal(kp__ageing_may_go(sub), !more);
         kp__withdraw(&s->core, &r, s->now, &s->todo);
-        assert_true(kp__has_spare(sub));
+        assert_true(kp__ageing_may_go(sub));
         s->rules.max_live = s->rules.max_lent = KP__UNBOUND;
     }
 }

@@ -191,7 +191,7 @@ static void who_waits_again_must_take_its_letter_back(void **state)
     stage_give(&s, slot, 0, true);
     assert_int_equal(a.r.grant.kind, KP__GRANT_SLOT);
     assert_false(kp__list_empty(&boxes[0].tray[0]));
-    kp__give(&s.core, slot, 0, false, KP_CAUSE_INVALID, s.now, &s.todo);
+    kp__give(&s.core, slot, 0, KP_CAUSE_INVALID, s.now, &s.todo);
     kp__wait_again(&s.core, &a.r, NULL, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(a.r.grant.kind, KP__GRANT_WAIT);

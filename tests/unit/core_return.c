@@ -64,7 +64,7 @@ static void the_last_borrower_must_close_a_shared_one_that_is_not_kept(void **st
     stage_ask(&s, sub, &r, 0);
     stage_ask(&s, sub, &waiting, 0);
     assert_string_equal(kp__limit_name[waiting.limit], "max_lent");
-    kp__give(&s.core, slot, 0, false, KP_CAUSE_INVALID, s.now, &s.todo);
+    kp__give(&s.core, slot, 0, KP_CAUSE_INVALID, s.now, &s.todo);
     stage_check(&s);
     assert_true(slot->errand->doomed);
     assert_int_equal(slot->state, KP__LENT);

@@ -417,7 +417,7 @@ static void a_term_must_be_a_part_of_what_a_lease_may_last(void **state)
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_idle(&s, sub);
     assert_true(lane_open(&s, sub));
-    assert_int_equal(sub->term->until, s.now + 100);
+    assert_int_equal(sub->lane_books->until, s.now + 100);
     kp__lane_shut(&s.core, sub, s.now);
     assert_int_equal(slot->state, KP__IDLE);
     stage_close(&s);

@@ -90,7 +90,7 @@ static void of_two_who_have_it_revoked_the_last_one_must_end_it(struct stage *s)
     struct kp__slot *slot = stage_lend(s, sub);
     assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_SLOT);
     for (uint32_t i = 0; i < 2; i++) kp__seat_at(slot, i)->hold = KP__HELD;
-    kp__drain(&s->core, slot, true);
+    kp__drain_begin(&s->core, slot);
     (void)revoke(s, slot, true);
     assert_null(sub->rare->draining);
     end(s, slot, 1, KP_CAUSE_SURPLUS);
@@ -110,7 +110,7 @@ static void another_of_its_key_must_go_on_draining(struct stage *s)
     struct kp__slot *drains = stage_lend(s, sub);
     assert_int_equal(stage_ask(s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
     struct kp__slot *slot = stage_take(s, &r);
-    kp__drain(&s->core, drains, true);
+    kp__drain_begin(&s->core, drains);
     for (uint32_t i = 0; i < 2; i++) kp__seat_at(slot, i)->hold = KP__HELD;
     kp__revoke_begin(&s->core, slot);
     kp__revoke_end(&s->core, slot, true, s->now, &s->todo);

@@ -337,14 +337,14 @@ static void only_budgets_that_somebody_lacks_must_note_who_was_served(void **sta
     for (int n = 0; n < 4 * 5 * KP__MEASURES; n++) {
         int in = n % 4, lacked = n / 4 % 5, m = n / 4 / 5;
         stage_rule(&s, sub, &s.rules, in & 1 ? 0 : -1, in & 2 ? 1 : -1);
-        kp__starve(&s.core, poor, all[lacked]);
+        kp__note_lack(&s.core, poor, all[lacked]);
         for (int i = 0; i < 5; i++) all[i]->virtual_time = 0;
         kp__served(&s.core, sub, (enum kp__measure)m);
         bool concerned = m == (lacked == 4 ? KP__LEASED : KP__IN_USE);
         if (lacked == 2 || lacked == 3) concerned = concerned && sub->contest->group[lacked - 2];
         for (int i = 0; i < 5; i++)
             assert_int_equal(all[i]->virtual_time > 0, i == lacked && concerned);
-        kp__starve(&s.core, poor, NULL); /* no request waits for it, as the books expect */
+        kp__note_lack(&s.core, poor, NULL); /* no request waits for it, as the books expect */
     }
     stage_close(&s);
 }
@@ -382,23 +382,23 @@ static void a_new_bout_must_begin_when_the_first_is_starved(void **state)
     stage_open(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     s.core.latest = 7000;
-    kp__starve(&s.core, a, &s.core.lent);
+    kp__note_lack(&s.core, a, &s.core.lent);
     assert_int_equal(s.core.lent.bout, 1);
     assert_int_equal(s.core.starved, 1);
     assert_int_equal(s.core.contended, 7000);
     s.core.latest = 7100;
-    kp__starve(&s.core, b, &s.core.lent);
+    kp__note_lack(&s.core, b, &s.core.lent);
     assert_int_equal(s.core.lent.bout, 1);
     assert_int_equal(s.core.contended, 7000);
-    kp__starve(&s.core, a, NULL);
-    kp__starve(&s.core, b, NULL);
+    kp__note_lack(&s.core, a, NULL);
+    kp__note_lack(&s.core, b, NULL);
     assert_int_equal(s.core.starved, 0);
     s.core.lent.lightest = 0;
-    kp__starve(&s.core, b, &s.core.lent);
+    kp__note_lack(&s.core, b, &s.core.lent);
     assert_int_equal(s.core.lent.lightest, b->rules->weight);
     assert_int_equal(s.core.lent.bout, 2);
     assert_int_equal(s.core.contended, 7100);
-    kp__starve(&s.core, b, &s.core.live);
+    kp__note_lack(&s.core, b, &s.core.live);
     assert_int_equal(s.core.starved, 1);
     stage_close(&s);
 }

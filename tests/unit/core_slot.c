@@ -192,7 +192,7 @@ static void two_slots_may_hold_one_address_while_the_older_is_doomed(void **stat
     kp__created(&s.core, young, &r, s.now, &s.todo);
     assert_ptr_equal(young->resource, old->resource);
     assert_ptr_equal(kp__slot_of_live(&s.core, old->resource), young);
-    kp__give(&s.core, old, 0, true, KP_CAUSE_DISCARDED, s.now, &s.todo);
+    kp__give(&s.core, old, 0, KP_CAUSE_NONE, s.now, &s.todo);
     stage_check(&s);
     assert_ptr_equal(kp__slot_of(&s.core, young->resource), young);
     stage_close(&s);
@@ -292,7 +292,7 @@ static void one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_other
     for (int i = 1; i < 3; i++) assert_ptr_equal(stage_lend(&s, sub), slot);
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
     struct kp__slot *other = stage_take(&s, &r);
-    kp__drain(&s.core, slot, true);
+    kp__drain_begin(&s.core, slot);
     kp__open_seats(&s.core, slot); /* one that was being looked at is found good */
     stage_check(&s);
     stage_give(&s, slot, 1, true);

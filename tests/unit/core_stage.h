@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/mail.h"
+#include "core/background.h"
 #include "core/calendar.h"
 #include "core/create.h"
 #include "core/doubt.h"
@@ -170,7 +171,7 @@ static inline uint64_t stage_due_at(const struct stage *s, const struct kp__subp
 
 static inline struct kp__subpool *stage_key(struct stage *s)
 {
-    struct kp__group *none[KP__GROUPS] = { NULL };
+    struct kp__group *none[KP__GROUPS_AND_PAIR] = { NULL };
     struct kp__rules *old;
 
     stage_room(s);
@@ -200,7 +201,7 @@ static inline struct kp__group *stage_pair(struct stage *s, const struct kp__gro
 static inline void stage_rule(struct stage *s, struct kp__subpool *sub, struct kp__rules *rules,
                               int group0, int group1)
 {
-    struct kp__group *groups[KP__GROUPS] = { group0 >= 0 ? &s->groups[group0] : NULL,
+    struct kp__group *groups[KP__GROUPS_AND_PAIR] = { group0 >= 0 ? &s->groups[group0] : NULL,
                                              group1 >= 0 ? &s->groups[group1] : NULL };
     struct kp__rules *old;
 
@@ -381,7 +382,7 @@ static inline struct kp__slot *stage_lend(struct stage *s, struct kp__subpool *s
 
 static inline void stage_give(struct stage *s, struct kp__slot *slot, uint32_t seat, bool keep)
 {
-    kp__give(&s->core, slot, seat, keep, KP_CAUSE_DISCARDED, s->now, &s->todo);
+    kp__give(&s->core, slot, seat, keep ? KP_CAUSE_NONE : KP_CAUSE_DISCARDED, s->now, &s->todo);
     stage_check(s);
 }
 

@@ -74,14 +74,14 @@ static void what_was_held_before_a_moment_of_calm_must_not_be_lost(void **state)
         struct kp__subpool *sub = stage_key(&s), *other = stage_key(&s);
         sub->lent_permits = 2;
         s.core.usual[KP__LEASED].hold = 100;
-        kp__starve(&s.core, other, &s.core.lent);
+        kp__note_lack(&s.core, other, &s.core.lent);
         kp__account(&s.core, sub); /* from now on it is one that competes */
         s.core.latest += 100;
-        kp__starve(&s.core, other, NULL);
+        kp__note_lack(&s.core, other, NULL);
         if (in_calm) kp__account(&s.core, sub);
         s.core.latest += 500; /* not counted */
         if (in_calm) kp__account(&s.core, sub);
-        else kp__starve(&s.core, other, &s.core.lent);
+        else kp__note_lack(&s.core, other, &s.core.lent);
         kp__account(&s.core, sub);
         assert_int_equal(sub->contest->share.had[KP__LEASED], 2 * KP__SHARE_ONE / KP__SHARE_TAU);
         assert_int_equal(s.core.usual[KP__LEASED].spent, 200);
@@ -272,16 +272,16 @@ static void a_bout_must_go_on_after_moments_of_calm(void **state)
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     s.core.usual[KP__LEASED].hold = 100;
     s.core.latest = 50; /* even if it has not been calm for that long since the beginning */
-    kp__starve(&s.core, a, &s.core.lent);
+    kp__note_lack(&s.core, a, &s.core.lent);
     assert_int_equal(s.core.lent.bout, 1);
     s.core.latest = 7000;
-    kp__starve(&s.core, a, NULL);
+    kp__note_lack(&s.core, a, NULL);
     s.core.latest = 7000 + KP__SHARE_TAU * 100 - 1;
-    kp__starve(&s.core, b, &s.core.lent);
+    kp__note_lack(&s.core, b, &s.core.lent);
     assert_int_equal(s.core.lent.bout, 1);
-    kp__starve(&s.core, b, NULL);
+    kp__note_lack(&s.core, b, NULL);
     s.core.latest += KP__SHARE_TAU * 100;
-    kp__starve(&s.core, b, &s.core.lent);
+    kp__note_lack(&s.core, b, &s.core.lent);
     assert_int_equal(s.core.lent.bout, 2);
     stage_close(&s);
 }

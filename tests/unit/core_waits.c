@@ -143,7 +143,7 @@ static void one_who_waits_again_must_stand_at_its_old_place(void **state)
     stage_give(&s, slot, 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
     /* it turned out bad: validate said no */
-    kp__give(&s.core, slot, 0, false, KP_CAUSE_INVALID, s.now, &s.todo);
+    kp__give(&s.core, slot, 0, KP_CAUSE_INVALID, s.now, &s.todo);
     kp__wait_again(&s.core, &r[0], NULL, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
@@ -314,7 +314,7 @@ static void wake_ups_must_wait_until_the_lock_is_given_back(void **state)
     assert_int_equal(s.wakes, 0);
     kp__todo_run_wakes(&s.todo);
     assert_int_equal(s.wakes, 3);
-    kp__starve(&s.core, sub, NULL);
+    kp__note_lack(&s.core, sub, NULL);
     stage_close(&s);
 }
 

@@ -10,7 +10,7 @@
 
 static bool is_open(const contract *c)
 {
-    return kp__heap_top(&atomic_load(&c->pool->pool)->core.open) != NULL;
+    return kp__heap_top(&atomic_load(&c->pool->pool)->core.open_lanes) != NULL;
 }
 
 /* As begin, where lanes open. */

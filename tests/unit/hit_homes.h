@@ -42,7 +42,7 @@ static inline struct view view_of(const void *resource)
         v.word = atomic_load(&KP__CELL_OF(slot)->word);
         v.home = atomic_load(&KP__CELL_OF(slot)->home);
         v.open = slot->on_lane && slot->sub->open;
-        v.homes = slot->sub->term->homes;
+        v.homes = slot->sub->lane_books->homes;
         v.home_credit = hit_core(hit.pool)->home_credit;
     }
     unlock();

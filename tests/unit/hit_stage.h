@@ -313,7 +313,7 @@ static inline bool hit_is_open(void)
     const struct kp__core *core = hit_core(hit.pool);
 
     kp__lock_take(&hit.pool->lock, &kp__life);
-    bool open = kp__heap_top(&core->open) != NULL;
+    bool open = kp__heap_top(&core->open_lanes) != NULL;
     kp__lock_give(&hit.pool->lock, &kp__life);
     return open;
 }

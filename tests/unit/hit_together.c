@@ -44,7 +44,7 @@ static void bring_one_home(int i)
 static uint32_t open_lanes(void)
 {
     kp__lock_take(&hit.pool->lock, &kp__life);
-    uint32_t open = (uint32_t)hit_core(hit.pool)->open.count;
+    uint32_t open = (uint32_t)hit_core(hit.pool)->open_lanes.count;
     kp__lock_give(&hit.pool->lock, &kp__life);
     return open;
 }
