@@ -81,10 +81,10 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
     int64_t found = 0;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_invalidate_key: pool is NULL", NULL, &todo, &code);
+        kp__enter_with(door, key, "kp_invalidate_key: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code == KP_EMISUSE ? code : 0;
-    while ((sub = kp__next_named(pool, key, sub, &code)) != NULL)
+    while ((sub = kp__next_named(pool, key, sub)) != NULL)
         found += invalidate_sub(pool, sub, &todo);
     kp__leave(pool, &todo);
     return found;
@@ -135,9 +135,8 @@ static int64_t evict(struct kp__pool *pool, kp_key key, int64_t keep, struct kp_
 {
     struct kp__subpool *sub = NULL;
     int64_t found = 0;
-    int code;
 
-    while ((sub = kp__next_named(pool, key, sub, &code)) != NULL)
+    while ((sub = kp__next_named(pool, key, sub)) != NULL)
         found += evict_sub(pool, sub, keep, todo);
     return found;
 }
@@ -148,7 +147,7 @@ int64_t kp_evict(kp_pool *door, kp_key key, int64_t keep)
     int64_t found;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_evict: pool is NULL", NULL, &todo, &code);
+        kp__enter_with(door, key, "kp_evict: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
     if (keep < 0 && keep != KP_NONE)
@@ -193,11 +192,10 @@ static int64_t drain(struct kp__pool *pool, kp_key key, int64_t within_ms, struc
     uint64_t until = end_of_wait(pool, within_ms);
     struct kp__subpool *sub = NULL;
     int64_t out = 0;
-    int code;
 
     kp__shut_all(pool);
     uint32_t era = pool->core.era++;
-    while ((sub = kp__next_named(pool, key, sub, &code)) != NULL)
+    while ((sub = kp__next_named(pool, key, sub)) != NULL)
         out += drain_one(pool, sub, era, until, todo);
     return out;
 }
@@ -207,7 +205,7 @@ int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
     struct kp__todo todo;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_drain: pool is NULL", NULL, &todo, &code);
+        kp__enter_with(door, key, "kp_drain: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
     int64_t out = is_bad_wait(within_ms)
@@ -279,12 +277,11 @@ static int64_t drop(struct kp__pool *pool, kp_key key, int64_t within_ms, struct
     uint64_t until = end_of_wait(pool, within_ms);
     struct kp__subpool *sub;
     int64_t out = 0;
-    int code;
 
     kp__shut_all(pool);
     uint32_t era = pool->core.era++;
     if (kp__every_key(key)) return drop_every(pool, era, until, todo);
-    if ((sub = kp__find(pool, key, false, NULL, &code)) != NULL) {
+    if ((sub = kp__find(pool, key)) != NULL) {
         begin_drop(pool, sub, todo);
         out = end_drop(pool, sub, era, until, todo);
         forget_if_last(pool, sub, todo);
@@ -298,7 +295,7 @@ int64_t kp_drop(kp_pool *door, kp_key key, int64_t within_ms)
     int64_t out;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_drop: pool is NULL", NULL, &todo, &code);
+        kp__enter_with(door, key, "kp_drop: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
     if (is_bad_wait(within_ms))

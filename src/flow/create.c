@@ -422,17 +422,19 @@ static void adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slo
 
 int kp_add(kp_pool *door, kp_key key, void *resource)
 {
-    struct kp__todo todo;
-    int code;
-    struct kp__pool *pool =
-        kp__enter_with(door, key, false, "kp_add: pool is NULL", NULL, &todo, &code);
     struct kp__subpool *sub = NULL;
     struct kp__slot *slot = NULL;
-    int fd = -1;
+    struct kp__todo todo;
+    int code, fd = -1;
+    struct kp__pool *pool = kp__enter(door, &todo, &code);
 
-    if (!pool) return code;
+    if (!pool) return kp__no_pool(code, NULL, "kp_add: pool is NULL");
+    if ((code = kp__check_key(pool, key, NULL, &todo)) != 0) {
+        kp__leave(pool, &todo);
+        return code;
+    }
     const char *sentence = bad_resource(pool, resource); /* no key is made for misuse */
-    if (!sentence) sub = kp__find(pool, key, true, NULL, &code);
+    if (!sentence) sub = kp__find_or_make(pool, key, NULL, &code);
     if (sub && !sub->rules) code = KP_EFULL; /* limits_for is being asked this very moment */
     else if (sub && (code = may_add(pool, sub, resource, &sentence)) == 0) {
         slot = spare_slot(pool, sub);

@@ -291,7 +291,7 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
     bool is_asked = g->pool->limits_for != NULL; /* which may take long */
     if (is_asked) (void)start_clock(g, ask);
-    r->sub = kp__find(g->pool, key, true, r->why, &code); /* 1 */
+    r->sub = kp__find_or_make(g->pool, key, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
     if (is_asked) r->arrived = kp__time(g->pool);
     g->pool->getting++;

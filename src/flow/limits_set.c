@@ -216,12 +216,12 @@ static int set_key(const struct change *c, kp_key key)
 {
     static const char being_made[] =
         "this key is being made: try again when limits_for has returned";
-    int code;
-    struct kp__subpool *sub = kp__find(c->pool, key, false, c->why, &code);
+    struct kp__subpool *sub = kp__find(c->pool, key);
+    int code = KP_ENOTFOUND;
 
     if (!sub) return code;
     if (sub->rules) code = set_one(c, sub);
-    else kp__say(c->why, code = KP_ENOTFOUND, being_made);
+    else kp__say(c->why, code, being_made);
     kp__lose_interest(c->pool, sub, sub->used_at);
     return code;
 }
@@ -252,7 +252,7 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
     int code;
 
     if (why) memset(why, 0, sizeof *why);
-    if ((c.pool = kp__enter_with(door, key, true, none, why, &todo, &code)) == NULL) return code;
+    if ((c.pool = kp__enter_with(door, key, none, why, &todo, &code)) == NULL) return code;
     if (!limits) code = kp__misuse_within(c.pool, &todo, why, "kp_limits_set: limits is NULL");
     else if (c.pool->core.phase != KP__OPEN) code = KP_ECLOSED;
     else code = c.every ? set_every(&c) : set_key(&c, key);
@@ -268,7 +268,7 @@ int kp_limits_read(kp_pool *door, kp_key key, kp_limits *out)
     int code;
 
     if (out) memset(out, 0, sizeof *out);
-    struct kp__pool *pool = kp__enter_with(door, key, true, none, NULL, &todo, &code);
+    struct kp__pool *pool = kp__enter_with(door, key, none, NULL, &todo, &code);
     if (!pool) return code;
     const struct kp__subpool *sub = kp__known(pool, key);
     const struct kp__rules *rules = sub ? sub->rules : kp__every_key(key) ? pool->core.rules : NULL;
