@@ -71,6 +71,10 @@ void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until
  * False: out of memory. With the lock, which may be given back meanwhile. */
 bool kp__make_room(struct kp__pool *pool);
 
+/* A slot for one more resource of this key, with as many seats as its rules say. NULL: out of
+ * memory. With the lock, given back meanwhile. */
+struct kp__slot *kp__slot_make(struct kp__pool *pool, struct kp__subpool *sub);
+
 /* ---- time (time.c) --------------------------------------------------------------------------- */
 
 uint64_t kp__after(uint64_t now, int64_t ms);  /* KP_OFF: KP__NEVER, KP_NONE: now */

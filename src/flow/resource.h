@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Resources come and go: driver.create with a permit (create.c), driver.revoke (revoke.c),
- * driver.destroy (destroy.c). Each is called without the lock; then the books follow.
+ * Resources come and go: driver.create with a permit (create.c), or kp_add (add.c); driver.revoke
+ * (revoke.c), driver.destroy (destroy.c). Each is called without the lock; then the books follow.
  */
 #ifndef KP__FLOW_RESOURCE_H
 #define KP__FLOW_RESOURCE_H
@@ -16,6 +16,14 @@ bool kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
 
 /* The same for a replacement (core/renew.c), with the permit that kp__renew_permit gave. */
 void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
+
+/* A slot for which a permit was spent has this resource now; `fd`: its descriptor, or -1. Then it
+ * is brought in: it is lent to `request`, or goes to whoever is next, and on_event is told, for
+ * which the lock is given back if anybody listens. Both with the lock. */
+void kp__slot_fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, int fd,
+                   uint64_t now);
+void kp__bring_in(struct kp__pool *pool, struct kp__slot *slot, struct kp__request *request,
+                  uint64_t now, struct kp__todo *todo);
 
 /* Have the driver take a resource back from its borrower, if that is due. With the lock, which is
  * given back meanwhile. */
