@@ -284,7 +284,7 @@ static bool begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__req
 {
     bool probe = !request && probes(pool, sub, &now); /* that of a request has its mark */
     struct kp__slot *slot = kp__slot_make(pool, sub);
-    struct kp__job *job = slot ? kp__job_find(pool, slot) : NULL;
+    struct kp__job *job = slot ? kp__job_make(pool, slot) : NULL;
     bool own;
 
     if (!job) {

@@ -85,7 +85,7 @@ void kp__destroy_finish(struct kp__job *job)
 /* False: there is no memory for a job. With the lock, given back meanwhile. */
 static bool send(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
-    struct kp__job *job = kp__job_find(pool, slot);
+    struct kp__job *job = kp__job_make(pool, slot);
 
     if (!job) return false;
     kp__job_init(job, pool, KP_JOB_DESTROY, slot, NULL, 0, KP__NEVER);

@@ -182,11 +182,11 @@ static enum readiness made_ready(struct kp__held *h, kp_cause *cause, struct kp_
     *cause = reset ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
     if ((!reset && !validate) || is_going(h)) return READY; /* maybe since is_clean ran */
     if (!kp__stands_by(pool))
-        return kp__job_return(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
-    if (reset) status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, NULL, todo);
+        return kp__return_by_job(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
+    if (reset) status = kp__lent_call(pool, KP_JOB_RESET, h->slot, h->number, NULL, todo);
     if (status == 0 && validate && !is_going(h)) {
         *cause = KP_CAUSE_INVALID;
-        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, NULL, todo);
+        status = kp__lent_call(pool, KP_JOB_VALIDATE, h->slot, h->number, NULL, todo);
     }
     return status == 0 ? READY : status == KP_PENDING ? LATER : UNFIT;
 }
