@@ -16,6 +16,7 @@
 #include "flow/get.h"
 #include "flow/hit.h"
 #include "flow/job.h"
+#include "flow/lease.h"
 #include "flow/loop.h"
 #include "flow/resource.h"
 #include "flow/upkeep.h"
@@ -314,7 +315,7 @@ int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_l
     if ((g.pool = kp__enter(door, &todo, &code)) == NULL)
         return kp__no_pool(code, request.why, "kp_get: pool is NULL; did kp_pool_open fail?");
     bool tries = ask && (ask->flags & KP_DONT_WAIT) && ask->within_ms == KP_NONE;
-    if (kp__hit_late(g.pool, key, ask, site, out)) {
+    if (kp__hit_locked(g.pool, key, ask, site, out)) {
         kp__leave(g.pool, &todo);
         return 0;
     }

@@ -28,6 +28,10 @@ struct kp__held {
  * misuse (unless quiet). */
 bool kp__lease_find(const kp_lease *lease, bool quiet, struct kp__held *h, struct kp__todo *todo);
 
+/* The numbers of a lease that has begun (lease.c). With the lock. */
+void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
+                     kp_lease *out);
+
 /* {0}: there is none, and never was. */
 static inline bool kp__lease_is_none(const kp_lease *lease)
 {

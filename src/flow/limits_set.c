@@ -15,7 +15,6 @@
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
-#include "flow/hit.h"
 #include "flow/settings.h"
 
 /* One call of kp_limits_set. */

@@ -14,6 +14,7 @@
 #include "flow/job.h"
 #include "flow/lease.h"
 #include "flow/loop.h"
+#include "flow/settings.h"
 
 /* ---- 7. return: whose lease is it, and is it still one? -------------------------------------- */
 
@@ -237,7 +238,7 @@ static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
     struct kp__todo todo;
 
     bool there = come_to(lease, quiet, &h, &todo);
-    if (there && !discard && kp__release_late(h.pool, h.slot, lease)) {
+    if (there && !discard && kp__swing_back_locked(h.pool, h.slot, lease)) {
         kp__leave(h.pool, &todo);
         return true;
     }
@@ -260,7 +261,7 @@ static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
 bool kp__release(kp_lease *lease, enum kp__lease_end how)
 {
     if (kp__lease_is_none(lease)) return true;
-    enum kp__asked asked = kp__ask(lease);
+    enum kp__asked asked = kp__back_if_clean(lease);
     if (asked != KP__BACK) return end(lease, how, asked);
     kp__mark_ended(lease, lease->opaque[1]);
     return true;

@@ -13,7 +13,6 @@
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
-#include "flow/hit.h"
 #include "flow/settings.h"
 
 /* ---- drafts ---------------------------------------------------------------------------------- */

@@ -90,6 +90,23 @@ void kp__draft_end(struct kp__pool *pool, struct kp__draft *d);
 int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules,
                   struct kp__group *group[KP__GROUPS]);
 
+/* ---- do uses count? -------------------------------------------------------------------------- */
+
+/* Does any circuit of this pool count uses, or did one ever? */
+static inline bool kp__uses_count(const kp_pool *door)
+{
+    /* relaxed: a use that ends while limits are being set may count as one from before or after */
+    return atomic_load_explicit(&door->uses_count, memory_order_relaxed);
+}
+
+/* A key is about to have these rules. With the lock. */
+static inline void kp__note_rules(struct kp__pool *pool, const struct kp__rules *rules)
+{
+    /* relaxed: as in kp__uses_count */
+    if (kp__breaks(rules, KP_BREAK_USE))
+        atomic_store_explicit(&pool->door->uses_count, true, memory_order_relaxed);
+}
+
 /* ---- budgets --------------------------------------------------------------------------------- */
 
 /* Is a budget valid? And can limits hold within it, if all keys have them (`same`), or at least
