@@ -20,12 +20,6 @@ static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)
     return kp__here.loops ? now : kp__end_of(now, within_ms);
 }
 
-/* No call waits for ever, so KP_OFF is refused like other negative times. */
-static bool is_bad_wait(int64_t within_ms)
-{
-    return within_ms < 0 && within_ms != KP_NONE;
-}
-
 /* ---- invalidate ------------------------------------------------------------------------------ */
 
 static struct kp__slot *live_slot(struct kp__pool *pool, const void *resource)
@@ -203,15 +197,16 @@ static int64_t drain(struct kp__pool *pool, kp_key key, int64_t within_ms, struc
 int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
 {
     struct kp__todo todo;
+    int64_t out;
     int code;
     struct kp__pool *pool =
         kp__enter_with(door, key, "kp_drain: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
-    int64_t out = is_bad_wait(within_ms)
-                      ? kp__misuse_within(pool, &todo, NULL,
-                                          "kp_drain: within_ms must be a finite time, or KP_NONE")
-                      : drain(pool, key, within_ms, &todo);
+    if (!kp__is_finite(within_ms)) /* no call waits for ever */
+        out = kp__misuse_within(pool, &todo, NULL,
+                                "kp_drain: within_ms must be a finite time, or KP_NONE");
+    else out = drain(pool, key, within_ms, &todo);
     kp__leave(pool, &todo);
     return out;
 }
@@ -298,7 +293,7 @@ int64_t kp_drop(kp_pool *door, kp_key key, int64_t within_ms)
         kp__enter_with(door, key, "kp_drop: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
-    if (is_bad_wait(within_ms))
+    if (!kp__is_finite(within_ms))
         out = kp__misuse_within(pool, &todo, NULL,
                                 "kp_drop: within_ms must be a finite time, or KP_NONE");
     else if (pool->core.phase != KP__OPEN) out = KP_ECLOSED;
