@@ -267,19 +267,19 @@ static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp
     return code;
 }
 
-/* Will it most likely be a bare hit, by rules that need no time? Then no clock is read (L9). */
+/* Will it most likely be a bare hit, by rules that need no time? Then no clock is read (L9). That
+ * of a loop goes on later, by its deadline. */
 static bool is_bare(const struct kp__get *g)
 {
     const struct kp__core *core = &g->pool->core;
     const struct kp__subpool *sub = g->request->sub;
 
-    return !core->clocked && sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
-           !kp__budget_is_full(&core->lent) && !sub->rare->health.tripped &&
-           sub->rules->max_uses == KP__UNBOUND && g->request->flags == 0;
+    return !core->clocked && !g->request->of_loop && g->request->flags == 0 &&
+           sub->count[KP__IDLE] > 0 && core->waiting == 0 && !kp__budget_is_full(&core->lent) &&
+           !sub->rare->health.tripped && sub->rules->max_uses == KP__UNBOUND;
 }
 
-int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
-                  struct kp__todo *todo)
+int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
     int code;
@@ -296,7 +296,7 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     if (!r->sub) return no_subpool(g, code);
     if (is_asked) r->arrived = kp__time(g->pool);
     g->pool->getting++;
-    kp__claim(&g->pool->core, r, !timed && is_bare(g) ? 0 : start_clock(g, ask), todo); /* 2 */
+    kp__claim(&g->pool->core, r, is_bare(g) ? 0 : start_clock(g, ask), todo); /* 2 */
     if (r->grant.kind != KP__GRANT_SLOT)
         r->time_passed = kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
     return 0;
@@ -323,7 +323,7 @@ int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_l
         code = kp__misuse_within(g.pool, &todo, request.why,
                                  "kp_get on the thread of the pool's own loop would wait for "
                                  "itself; use kp_get_start, or kp_try_get");
-    else code = kp__get_begin(&g, key, ask, false, &todo);
+    else code = kp__get_begin(&g, key, ask, &todo);
     if (code == 0) {
         if ((code = kp__get_run(&g, &todo)) == KP_ETIMEDOUT) kp__get_tell(&g, &todo);
         kp__get_end(&g, code, out, &todo);
