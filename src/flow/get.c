@@ -71,32 +71,6 @@ static void open_to_others(struct kp__get *g, struct kp__todo *todo)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-/* To destroy what was in its way took all its time: it may not begin to create any more. The room
- * is for whoever is next. */
-static void create_too_late(struct kp__get *g, uint64_t now, struct kp__todo *todo)
-{
-    struct kp__request *r = g->request;
-
-    r->slot = NULL; /* its victim, which is gone */
-    kp__decline(&g->pool->core, r, now, todo);
-    kp__grant_no(r, KP_ETIMEDOUT, KP__BY_DESTRUCTION);
-}
-
-/* Destroy its victims, one after the other, and what it passed over. */
-static void make_way(struct kp__get *g, struct kp__todo *todo)
-{
-    struct kp__request *r = g->request;
-    struct kp__slot *victim = r->slot, *next;
-
-    if (victim) r->time_passed = true;
-    for (; victim; victim = next) {
-        next = victim->errand->victim.next;
-        kp__do(g->pool, todo);
-        kp__destroy(g->pool, victim, r->sub, todo);
-    }
-    if (!r->of_loop && kp__do(g->pool, todo)) r->time_passed = true;
-}
-
 /* KP_FAIL_RETRY: that its create failed is not its answer; it waits for what it waited for before,
  * `limit`, and tries again. */
 static void try_again(struct kp__get *g, uint8_t limit, struct kp__todo *todo)
@@ -108,30 +82,19 @@ static void try_again(struct kp__get *g, uint8_t limit, struct kp__todo *todo)
     if (r->grant.kind != KP__GRANT_NO && r->why) memset(r->why, 0, sizeof *r->why);
 }
 
-/* 4. create, after its victim is destroyed. */
+/* 4. create, after its victims are destroyed. */
 static void create(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = g->request;
-    struct kp__slot *victim = r->slot;
 
     if (pool->core.phase == KP__CLOSED) { /* what it makes would be destroyed at once */
         kp__decline(&pool->core, r, kp__time(pool), todo);
         kp__grant_no(r, KP_ECLOSED, KP__NOT_BOUND);
         return;
     }
-    if (victim && (victim->errand->victim.heir || !kp__stands_by(pool))) {
-        kp__destroy_for(pool, victim, r, todo); /* the request comes back with the permit */
-        return;
-    }
-    bool destroys = victim || !kp__list_empty(&todo->doomed);
-    bool in_time = destroys && kp__time(pool) < r->deadline;
-    make_way(g, todo);
+    if ((r->slot || !kp__todo_is_empty(todo)) && !kp__victims_destroy(g, todo)) return;
     uint64_t now = r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived;
-    if (in_time && now >= r->deadline) {
-        create_too_late(g, now, todo);
-        return;
-    }
     uint8_t limit = r->limit;
     (void)kp__create(pool, r->sub, r, now);
     if (r->grant.kind == KP__GRANT_NO && r->grant.code == KP_ECREATE &&

@@ -67,6 +67,13 @@ struct kp__job *kp__get_look(struct kp__get *get, struct kp__todo *todo);
  * Returns a job as above. */
 struct kp__job *kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
 
+/* ---- 4. create: room for it (victim.c) ------------------------------------------------------- */
+
+/* Destroy the victims that a permit to create comes with, if any, and what else the request has
+ * passed over. True: it may create. False: it waits until they are gone, or is over. With the lock,
+ * which is given back meanwhile. */
+bool kp__victims_destroy(struct kp__get *get, struct kp__todo *todo);
+
 /* ---- 5. check (check.c) ---------------------------------------------------------------------- */
 
 /* Is the resource that it was granted still good? Then its grant says so. If not, the resource is

@@ -33,15 +33,19 @@ void kp__revoke_due(struct kp__pool *pool, struct kp__slot *slot, uint64_t now,
 /* The same for all that may be taken back, at the end of the pool. */
 void kp__revoke_all(struct kp__pool *pool, struct kp__todo *todo);
 
-/* Destroy the resource of a slot in CLOSING, and free the slot. `heir`: the key that it was evicted
- * for, whose request is the caller's; or NULL. With the lock, which is given back meanwhile. */
-void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
-                 struct kp__todo *todo);
+/* Destroy the resource of a slot in CLOSING, and free the slot. Its place goes to `heir`, for which
+ * it was evicted, and whose request is the caller's; NULL: to whoever is next. With the lock, which
+ * is given back meanwhile. */
+void kp__destroy_victim(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
+                        struct kp__todo *todo);
+static inline void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+{
+    kp__destroy_victim(pool, slot, NULL, todo);
+}
 
-/* The same for a victim where nobody stands by (kp__stands_by), unless it is on its way already:
- * `request` waits for the permit that comes of it. With the lock, given back meanwhile. */
-void kp__destroy_for(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
-                     struct kp__todo *todo);
+/* The same where nobody stands by. False: this thread is to stand by (kp__stands_by), or there is
+ * nothing to run, or no memory for a job. */
+bool kp__destroy_by_job(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* Destroy many, none of which was promised to anybody, at the end of the pool. Their places
  * are given away when all are gone, so nobody may be waiting for one. With the lock, given back
