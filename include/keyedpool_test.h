@@ -155,16 +155,18 @@ typedef struct kp_cast_count {
 KP_API int kp_cast_open(const kp_script *script, kp_cast **out) KP_NODISCARD;
 
 /* The driver of a cast, for kp_options.driver.
- * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_cast_open. */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing; lives as long as the cast.
+ * Errors: none. Order: none. Since: 0.1 */
 KP_API kp_driver kp_cast_driver(kp_cast *cast);
 
 /* What happened so far in a cast.
- * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_cast_open. */
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_sim_now_ms. */
 KP_API kp_cast_count kp_cast_read(kp_cast *cast);
 
 /* Free the cast and all its props: when the pools that use it are gone, and so no function of its
  * driver is under way.
- * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_cast_open. */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: takes the cast. Errors: none. Order: none.
+ * Since: 0.1 */
 KP_API void kp_cast_close(kp_cast *cast);
 
 #ifdef __cplusplus

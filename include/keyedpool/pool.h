@@ -37,13 +37,14 @@ typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } k
 
 /* Close the pool: there are no new gets from now on. NOW: waiting requests fail with KP_ECLOSED.
  * WAIT: the same, and the call waits for leases to end. DRAIN: waiting requests are served first,
- * then as WAIT. At the deadline (0: 30 s; KP_NONE: at once) each mode becomes NOW, and WAIT and
- * DRAIN call driver.revoke, if there is one, to take back what is still lent. An unknown mode, or a
- * time that never ends, is misuse (R4); it is taken as WAIT, or as 30 s, and the pool closes all
- * the same. Returns how many resources are still out (lent, revoked, or being created or destroyed
- * on other threads): each is destroyed when it comes back, and the last one frees the pool; until
- * then kp_explain says who has them. `pool` itself keeps answering KP_ECLOSED: 192 bytes of it stay
- * for the life of the process. A second close waits for the same end, with its own deadline.
+ * then as WAIT.
+ * At the deadline (0: 30 s; KP_NONE: at once) each mode becomes NOW, and WAIT and DRAIN call
+ * driver.revoke, if there is one, to take back what is still lent. An unknown mode, or a time that
+ * never ends, is misuse (R4); it is taken as WAIT, or as 30 s, and the pool closes all the same.
+ * Returns how many resources are still out (lent, revoked, or being created or destroyed on other
+ * threads): each is destroyed when it comes back, and the last one frees the pool; until then
+ * kp_explain says who has them. `pool` itself keeps answering KP_ECLOSED: 192 bytes of it stay for
+ * the life of the process. A second close waits for the same end, with its own deadline.
  * The call may return, even with 0 and in every mode, while another thread (the keeper, say) is
  * still inside on_event or another callback. Free what driver.ctx and options.ctx point to, and
  * what callbacks use, only when driver.drop_ctx is called: it comes after all of them.
@@ -194,8 +195,8 @@ KP_API int kp_add(kp_pool *pool, kp_key key, void *resource) KP_NODISCARD;
  * found by its pointer, in constant time; nothing is kept of an unknown one. Returns how many slots
  * it marked (0: unknown, marked before, or closed). To free the place of one that you hold, use
  * kp_discard.
- * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing. Errors: none.
- * Order: none. Since: 0.1 */
+ * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing. Errors: none;
+ * KP_EMISUSE for a pool that is NULL. Order: none. Since: 0.1 */
 KP_API int64_t kp_invalidate(kp_pool *pool, const void *resource);
 
 /* kp_invalidate for all resources that a key, or each (KP_EVERY_KEY), has now; those created later
@@ -216,10 +217,10 @@ KP_API int kp_retry_now(kp_pool *pool, kp_key key);
 
 /* Change limits of a key, or of all keys and those to come (KP_EVERY_KEY); fields that are zero do
  * not change. What follows from another number (max_waiting, excess_over and surplus do, until they
- * are said) goes on following where it is said to be just what follows. Waiting requests are
- * decided anew at once, and what KP_EREFUSED stopped may be tried again. Idle resources that are
- * now too many are destroyed, lent ones when they come back; nothing is taken from borrowers.
- * limits_for is asked about keys to come, not about those that exist.
+ * are said) goes on following where it is said to be just what follows.
+ * Waiting requests are decided anew at once, and what KP_EREFUSED stopped may be tried again. Idle
+ * resources that are now too many are destroyed, lent ones when they come back; nothing is taken
+ * from borrowers. limits_for is asked about keys to come, not about those that exist.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies limits.
  * Errors: KP_ECONFIG (why->field), KP_ENOTFOUND (no such key, or it is being made right now),
  * KP_ENOMEM, KP_ECLOSED, KP_EFORKED, KP_EMISUSE; then nothing has changed (KP_ENOMEM with
@@ -283,10 +284,11 @@ KP_API int64_t kp_evict(kp_pool *pool, kp_key key, int64_t keep);
  * served first, as when a pool drains. Then the key is forgotten, without waiting for
  * forget_key_after_ms, and the next get makes it anew, with limits_for. A get, add, pin or warm-up
  * that comes before that is served at once, and the key stays, as it is wanted again. A pinned key
- * goes when it is unpinned. The call waits until the key is gone, or is wanted again and nothing
- * from before is out. Returns how many resources and requests are still out at the deadline
- * (within_ms; 0: 30 s; KP_NONE: now); the last of them takes the key with it. Revoked leases
- * count, too, unless the key is wanted again.
+ * goes when it is unpinned.
+ * The call waits until the key is gone, or is wanted again and nothing from before is out. Returns
+ * how many resources and requests are still out at the deadline (within_ms; 0: 30 s; KP_NONE: now);
+ * the last of them takes the key with it. Revoked leases count, too, unless the key is wanted
+ * again.
  * Threads: any thread; on the thread of an event loop it does not wait. Blocks: until the
  * deadline, and in destroy. Calls: destroy, on_event. Owns: nothing. Errors: KP_ECLOSED,
  * KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */

@@ -79,13 +79,14 @@ typedef int (*kp_use_fn)(kp_lease *lease, void *arg);       /* 0, or negative: a
                                                                handed through unchanged */
 
 /* Get, run fn, give back, by a plan (NULL: one attempt, default deadline). fn may discard or
- * release the lease itself. A fallback key is tried after a failure that retry_if would retry, or
- * after KP_ETIMEDOUT, KP_EBREAKER, KP_EREFUSED or KP_EFULL. If the thread ends in fn or retry_if
- * (pthread_cancel, pthread_exit), the lease is discarded. retry_if is called while the lease is
- * still held, and may look at ask.why, which says then why the get failed; during a pause nothing
- * is held. Pauses are the schedule's, even where a circuit stays open, or fail_fast refuses, for
- * longer than that: where retries would be used up in vain, have a retry_if that ends them if
- * retry_after_ms is too long. After the codes above a fallback key is tried at once then.
+ * release the lease itself. If the thread ends in fn or retry_if (pthread_cancel, pthread_exit),
+ * the lease is discarded.
+ * A fallback key is tried after a failure that retry_if would retry, or after KP_ETIMEDOUT,
+ * KP_EBREAKER, KP_EREFUSED or KP_EFULL. retry_if is called while the lease is still held, and may
+ * look at ask.why, which says then why the get failed; during a pause nothing is held.
+ * Pauses are the schedule's, even where a circuit stays open, or fail_fast refuses, for longer than
+ * that: where retries would be used up in vain, have a retry_if that ends them if retry_after_ms is
+ * too long. After the codes above a fallback key is tried at once then.
  * Threads: any thread. Blocks: until the deadline, and in fn. Calls: fn, retry_if, and what kp_get
  * and kp_release call. Owns: nothing after. Errors: those of the last attempt: kp_get's, or fn's
  * own; KP_ECONFIG (why->field names the field of the plan that makes no sense; nothing was tried).

@@ -30,10 +30,9 @@ int kp__budget_check(const kp_budget *b, kp_why *why)
     int code = kp__fields_check(kp__budget_fields, b, why);
 
     if (code == 0) code = check_rate(b, why);
-    for (size_t i = 0; code == 0 && i < sizeof b->reserved / sizeof b->reserved[0]; i++)
-        if (b->reserved[i])
-            code = kp__refused(why, "budget.reserved",
-                               "is not zero; is the header newer than the library?");
+    if (code == 0)
+        code = kp__reserved_check(b->reserved, sizeof b->reserved / sizeof *b->reserved,
+                                  "budget.reserved", why);
     return code;
 }
 

@@ -66,8 +66,8 @@ void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo)
 
 /* When its time is over, a pending answer is not waited for any longer (KP_PENDING is the result
  * then). A job of the caller's own is waited for to its end: it would be gone when that comes. */
-int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
-                const struct kp__request *request, struct kp__todo *todo)
+int kp__lent_call(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
+                  const struct kp__request *request, struct kp__todo *todo)
 {
     int (*fn)(kp_job *, void *) =
         kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
@@ -81,7 +81,7 @@ int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, 
     kp__step_in(pool);
     if (status != KP_PENDING) {
         kp__tell_invalid(job, todo);
-        kp__take_note(job, todo);
+        kp__doubts_after(job, todo);
     }
     if (job != &own && status != KP_PENDING) kp__job_put(job);
     return status < 0 || status == KP_PENDING ? status : 0;
@@ -94,7 +94,7 @@ static void check_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t 
                          struct kp__request *request, struct kp__todo *todo)
 {
     bool closed = pool->core.phase == KP__CLOSED;
-    struct kp__job *job = closed ? NULL : kp__job_find(pool, slot);
+    struct kp__job *job = closed ? NULL : kp__job_make(pool, slot);
     uint64_t now = kp__time(pool);
     struct kp__todo none;
 
@@ -125,17 +125,17 @@ void kp__check_finish(struct kp__job *job)
                    : was_ended(job)     ? KP_CAUSE_DISCARDED /* in whatever state it is now */
                                         : KP_CAUSE_INVALID;
     kp__tell_invalid(job, &todo);
-    kp__take_note(job, &todo);
+    kp__doubts_after(job, &todo);
     kp__job_put(job);
     kp__checked(&pool->core, slot, seat, bad, kp__time(pool), &todo);
     kp__tell_news(pool, &todo);
     kp__leave(pool, &todo);
 }
 
-bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
-                    bool validate, struct kp__todo *todo)
+bool kp__return_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
+                       bool validate, struct kp__todo *todo)
 {
-    struct kp__job *job = kp__job_find(pool, slot);
+    struct kp__job *job = kp__job_make(pool, slot);
 
     if (!job) return false;
     init_return(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot, seat);
@@ -163,7 +163,7 @@ void kp__return_finish(struct kp__job *job)
         return;
     }
     kp__tell_invalid(job, &todo);
-    kp__take_note(job, &todo);
+    kp__doubts_after(job, &todo);
     kp__job_put(job);
     kp__give(&pool->core, slot, seat, good ? KP_CAUSE_NONE : cause, kp__time(pool), &todo);
     kp__tell_news(pool, &todo);
@@ -185,7 +185,7 @@ void kp__get_check(struct kp__get *g, struct kp__todo *todo)
         return;
     }
     kp__do(pool, todo); /* destroy what it passed over */
-    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request, todo);
+    int status = kp__lent_call(pool, KP_JOB_VALIDATE, slot, seat, g->request, todo);
     kp_cause bad = status == 0 ? KP_CAUSE_NONE : KP_CAUSE_INVALID;
     uint64_t now = kp__time(pool);
     if (status == 0 && !slot->errand->doomed) {

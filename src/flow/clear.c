@@ -20,12 +20,6 @@ static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)
     return kp__here.loops ? now : kp__end_of(now, within_ms);
 }
 
-/* No call waits for ever, so KP_OFF is refused like other negative times. */
-static bool is_bad_wait(int64_t within_ms)
-{
-    return within_ms < 0 && within_ms != KP_NONE;
-}
-
 /* ---- invalidate ------------------------------------------------------------------------------ */
 
 static struct kp__slot *live_slot(struct kp__pool *pool, const void *resource)
@@ -81,10 +75,10 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
     int64_t found = 0;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_invalidate_key: pool is NULL", NULL, &todo, &code);
+        kp__enter_with(door, key, "kp_invalidate_key: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code == KP_EMISUSE ? code : 0;
-    while ((sub = kp__next_named(pool, key, sub, &code)) != NULL)
+    while ((sub = kp__next_named(pool, key, sub)) != NULL)
         found += invalidate_sub(pool, sub, &todo);
     kp__leave(pool, &todo);
     return found;
@@ -135,9 +129,8 @@ static int64_t evict(struct kp__pool *pool, kp_key key, int64_t keep, struct kp_
 {
     struct kp__subpool *sub = NULL;
     int64_t found = 0;
-    int code;
 
-    while ((sub = kp__next_named(pool, key, sub, &code)) != NULL)
+    while ((sub = kp__next_named(pool, key, sub)) != NULL)
         found += evict_sub(pool, sub, keep, todo);
     return found;
 }
@@ -148,7 +141,7 @@ int64_t kp_evict(kp_pool *door, kp_key key, int64_t keep)
     int64_t found;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_evict: pool is NULL", NULL, &todo, &code);
+        kp__enter_with(door, key, "kp_evict: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
     if (keep < 0 && keep != KP_NONE)
@@ -193,11 +186,10 @@ static int64_t drain(struct kp__pool *pool, kp_key key, int64_t within_ms, struc
     uint64_t until = end_of_wait(pool, within_ms);
     struct kp__subpool *sub = NULL;
     int64_t out = 0;
-    int code;
 
     kp__shut_all(pool);
     uint32_t era = pool->core.era++;
-    while ((sub = kp__next_named(pool, key, sub, &code)) != NULL)
+    while ((sub = kp__next_named(pool, key, sub)) != NULL)
         out += drain_one(pool, sub, era, until, todo);
     return out;
 }
@@ -205,15 +197,16 @@ static int64_t drain(struct kp__pool *pool, kp_key key, int64_t within_ms, struc
 int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
 {
     struct kp__todo todo;
+    int64_t out;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_drain: pool is NULL", NULL, &todo, &code);
+        kp__enter_with(door, key, "kp_drain: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
-    int64_t out = is_bad_wait(within_ms)
-                      ? kp__misuse_within(pool, &todo, NULL,
-                                          "kp_drain: within_ms must be a finite time, or KP_NONE")
-                      : drain(pool, key, within_ms, &todo);
+    if (!kp__is_finite(within_ms)) /* no call waits for ever */
+        out = kp__misuse_within(pool, &todo, NULL,
+                                "kp_drain: within_ms must be a finite time, or KP_NONE");
+    else out = drain(pool, key, within_ms, &todo);
     kp__leave(pool, &todo);
     return out;
 }
@@ -279,12 +272,11 @@ static int64_t drop(struct kp__pool *pool, kp_key key, int64_t within_ms, struct
     uint64_t until = end_of_wait(pool, within_ms);
     struct kp__subpool *sub;
     int64_t out = 0;
-    int code;
 
     kp__shut_all(pool);
     uint32_t era = pool->core.era++;
     if (kp__every_key(key)) return drop_every(pool, era, until, todo);
-    if ((sub = kp__find(pool, key, false, NULL, &code)) != NULL) {
+    if ((sub = kp__find(pool, key)) != NULL) {
         begin_drop(pool, sub, todo);
         out = end_drop(pool, sub, era, until, todo);
         forget_if_last(pool, sub, todo);
@@ -298,10 +290,10 @@ int64_t kp_drop(kp_pool *door, kp_key key, int64_t within_ms)
     int64_t out;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_drop: pool is NULL", NULL, &todo, &code);
+        kp__enter_with(door, key, "kp_drop: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
-    if (is_bad_wait(within_ms))
+    if (!kp__is_finite(within_ms))
         out = kp__misuse_within(pool, &todo, NULL,
                                 "kp_drop: within_ms must be a finite time, or KP_NONE");
     else if (pool->core.phase != KP__OPEN) out = KP_ECLOSED;

@@ -130,7 +130,7 @@ static const char *wrong_close(kp_close_mode mode, int64_t within_ms)
 {
     if (mode < KP_CLOSE_NOW || mode > KP_CLOSE_DRAIN)
         return "kp_pool_close: there is no such mode; KP_CLOSE_WAIT is used";
-    if (within_ms < 0 && within_ms != KP_NONE)
+    if (!kp__is_finite(within_ms))
         return "kp_pool_close: within_ms must be a finite time, or KP_NONE; 30 s is used";
     return NULL;
 }
@@ -146,7 +146,7 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
     if (!pool) return code == KP_ECLOSED ? 0 : code;
     const char *wrong = wrong_close(mode, within_ms);
     if (wrong) (void)kp__misuse_within(pool, &todo, NULL, wrong);
-    if (within_ms < 0 && within_ms != KP_NONE) within_ms = 0;
+    if (!kp__is_finite(within_ms)) within_ms = 0;
     uint64_t until = kp__end_of(kp__time(pool), within_ms);
     /* the thread of an event loop must not wait: it has others to serve, and would await itself */
     bool waits = mode != KP_CLOSE_NOW && kp__here.loops == 0;

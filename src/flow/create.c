@@ -3,11 +3,8 @@
  * Step 4: create, only with a permit. The permit is spent into a slot, driver.create runs without
  * the lock, and the core is told its outcome: the resource is lent to the request that ran it, or
  * given to whoever is next (core/create.c). While an answer is pending, its request waits in the
- * queue like any other, so that whatever is ready first serves it. Also kp_add, for a resource that
- * was created elsewhere.
+ * queue like any other, so that whatever is ready first serves it.
  */
-#include <stdatomic.h>
-
 #include "base/cancel.h"
 #include "core/calendar.h"
 #include "core/create.h"
@@ -22,52 +19,10 @@
 #include "flow/job.h"
 #include "flow/resource.h"
 
-/* ---- a slot for the permit ------------------------------------------------------------------- */
-
-static bool seats_for(struct kp__pool *pool, struct kp__slot *slot, uint32_t seats)
-{
-    struct kp__errand *errand = kp__errand(&pool->core, slot);
-    struct kp__todo todo;
-
-    if (errand->more_room < seats - 1) {
-        kp__todo_init(&todo, pool->world);
-        kp__step_out(pool, &todo);
-        struct kp__seat *more = kp__alloc(pool->world, (seats - 1) * sizeof *more, 16);
-        kp__step_in(pool);
-        if (!more) return false;
-        kp__free(pool->world, errand->more, errand->more_room * sizeof *more);
-        errand->more = more;
-        errand->more_room = seats - 1;
-        pool->seated = true;
-    }
-    errand->seats = seats;
-    kp__list_init(&errand->open_seat);
-    for (uint32_t i = 1; i < seats; i++) *kp__seat_at(slot, i) = (struct kp__seat){ .lent = false };
-    return true;
-}
-
-/* With the lock, which is given back meanwhile. NULL: out of memory. */
-static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub,
-                                  struct kp__job **job)
-{
-    struct kp__slot *slot = NULL;
-    uint32_t seats = (uint32_t)sub->rules->sharing; /* at most 65536 (fields.c) */
-
-    *job = NULL;
-    if (!kp__make_room(pool)) return NULL; /* for a slab: the maps have room since the first key */
-    if ((slot = kp__slot_take(&pool->core)) == NULL) return NULL;
-    if (seats_for(pool, slot, seats)) *job = kp__job_find(pool, slot);
-    if (!*job) {
-        kp__slot_put(&pool->core, slot);
-        return NULL;
-    }
-    slot->serial = ++pool->core.serials;
-    return slot;
-}
-
 /* ---- the outcome ----------------------------------------------------------------------------- */
 
-static void fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, uint64_t now)
+void kp__slot_fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, int fd,
+                   uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
     uint64_t spread = r->max_age == KP__NEVER ? 0 : r->max_age / 100 * (uint64_t)r->age_spread_pct;
@@ -78,10 +33,11 @@ static void fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, u
     if (r->max_age < KP__NEVER - now)
         slot->age_end =
             now + r->max_age - (spread ? pool->world->random(pool->world->ctx) % (spread + 1) : 0);
+    kp__watch_begin(pool, slot, fd, now);
 }
 
-/* With the lock, which is given back if anybody listens. What is to be destroyed waits until the
- * event is sent: it may be this resource, whose end must not be told before its creation. */
+/* What is to be destroyed waits until the event is sent: it may be this resource, whose end must
+ * not be told before its creation. */
 static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
                          bool closed, struct kp__todo *todo)
 {
@@ -91,6 +47,17 @@ static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const v
     if (closed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
     kp__step_in(pool);
     kp__do(pool, todo);
+}
+
+void kp__bring_in(struct kp__pool *pool, struct kp__slot *slot, struct kp__request *request,
+                  uint64_t now, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+    const void *resource = slot->resource;
+    bool closed = kp__created(&pool->core, slot, request, now, todo) == KP__CLOSED_AGAIN;
+
+    kp__tell_news(pool, todo);
+    tell_created(pool, sub, resource, closed, todo);
 }
 
 /* Count how long it took. Returns what time it is. */
@@ -140,12 +107,9 @@ static void succeed(struct kp__job *job, struct kp__request *request, int fd,
 
     sub->interest++; /* until the event is sent */
     kp__job_put(job);
-    fill(pool, slot, made, now);
-    kp__watch_begin(pool, slot, fd, now);
+    kp__slot_fill(pool, slot, made, fd, now);
     if (old) kp__retire(&pool->core, slot, sub->rare->renewal.retire_by, now);
-    bool closed = kp__created(&pool->core, slot, request, now, todo) == KP__CLOSED_AGAIN;
-    kp__tell_news(pool, todo);
-    tell_created(pool, sub, made, closed, todo);
+    kp__bring_in(pool, slot, request, now, todo);
     kp__lose_interest(pool, sub, used);
 }
 
@@ -318,12 +282,13 @@ static uint64_t time_of(const struct kp__pool *pool, const struct kp__subpool *s
 static bool begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                   bool renews, uint64_t now)
 {
-    struct kp__job *job;
     bool probe = !request && probes(pool, sub, &now); /* that of a request has its mark */
-    struct kp__slot *slot = take_slot(pool, sub, &job);
+    struct kp__slot *slot = kp__slot_make(pool, sub);
+    struct kp__job *job = slot ? kp__job_make(pool, slot) : NULL;
     bool own;
 
-    if (!slot) {
+    if (!job) {
+        if (slot) kp__slot_put(&pool->core, slot);
         refund(pool, sub, request, renews, probe);
         return false;
     }
@@ -351,99 +316,4 @@ bool kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
 void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
     (void)begin(pool, sub, NULL, true, now);
-}
-
-/* ---- resources made elsewhere ---------------------------------------------------------------- */
-
-/* Is there room for one more, without taking what was promised? 0, KP_EFULL or KP_ECLOSED. */
-static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
-{
-    struct kp__core *core = &pool->core;
-
-    if (core->phase != KP__OPEN) return KP_ECLOSED;
-    if (kp__sub_live(sub) + sub->contest->promised >= sub->rules->max_live) return KP_EFULL;
-    kp__note_time(core, kp__time(pool));
-    bool kept = (int64_t)sub->count[KP__IDLE] < sub->rules->max_idle && kp__may_idle(core, 1);
-    if (!kept && sub->waiting == 0) return KP_EFULL;
-    return kp__budgets_have_room(core, sub) ? 0 : KP_EFULL;
-}
-
-/* NULL: this resource may be added to some key. Otherwise what is wrong with it. */
-static const char *bad_resource(struct kp__pool *pool, const void *resource)
-{
-    if (!resource) return "kp_add: the resource is NULL";
-    return kp__slot_of(&pool->core, resource) ? "kp_add: this resource is in the pool already"
-                                              : NULL;
-}
-
-/* May this one be added? 0, or the code of why not; *sentence is set if that is misuse. */
-static int may_add(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
-                   const char **sentence)
-{
-    *sentence = bad_resource(pool, resource);
-    return *sentence ? KP_EMISUSE : room_for_one(pool, sub);
-}
-
-static int ask_for_fd(struct kp__pool *pool, void *resource, struct kp__todo *todo)
-{
-    int fd;
-
-    if (pool->watch < 0) return -1;
-    kp__step_out(pool, todo);
-    fd = kp__watch_ask(pool, resource);
-    kp__step_in(pool);
-    return fd;
-}
-
-/* A slot for it; NULL: out of memory. With the lock, given back meanwhile. */
-static struct kp__slot *spare_slot(struct kp__pool *pool, struct kp__subpool *sub)
-{
-    struct kp__job *job;
-    struct kp__slot *slot = take_slot(pool, sub, &job);
-
-    if (slot) kp__job_put(job);
-    return slot;
-}
-
-/* It becomes one of ours. With the lock, which is given back if anybody listens. */
-static void adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
-                  void *resource, int fd, struct kp__todo *todo)
-{
-    uint64_t now = kp__time(pool);
-
-    kp__permit_take(&pool->core, sub);
-    kp__permit_spend(sub, slot);
-    fill(pool, slot, resource, now);
-    kp__watch_begin(pool, slot, fd, now);
-    (void)kp__created(&pool->core, slot, NULL, now, todo); /* it was no probe */
-    kp__tell_news(pool, todo);
-    tell_created(pool, sub, resource, false, todo);
-}
-
-int kp_add(kp_pool *door, kp_key key, void *resource)
-{
-    struct kp__todo todo;
-    int code;
-    struct kp__pool *pool =
-        kp__enter_with(door, key, false, "kp_add: pool is NULL", NULL, &todo, &code);
-    struct kp__subpool *sub = NULL;
-    struct kp__slot *slot = NULL;
-    int fd = -1;
-
-    if (!pool) return code;
-    const char *sentence = bad_resource(pool, resource); /* no key is made for misuse */
-    if (!sentence) sub = kp__find(pool, key, true, NULL, &code);
-    if (sub && !sub->rules) code = KP_EFULL; /* limits_for is being asked this very moment */
-    else if (sub && (code = may_add(pool, sub, resource, &sentence)) == 0) {
-        slot = spare_slot(pool, sub);
-        if (slot) fd = ask_for_fd(pool, resource, &todo);
-        /* the lock was given back: look again */
-        code = slot ? may_add(pool, sub, resource, &sentence) : KP_ENOMEM;
-    }
-    if (slot && code == 0) adopt(pool, sub, slot, resource, fd, &todo);
-    else if (slot) kp__slot_put(&pool->core, slot); /* it has no job any more */
-    if (sub) kp__lose_interest(pool, sub, kp__time(pool));
-    if (sentence) code = kp__misuse_within(pool, &todo, NULL, sentence);
-    kp__leave(pool, &todo);
-    return code;
 }

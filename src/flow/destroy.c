@@ -85,7 +85,7 @@ void kp__destroy_finish(struct kp__job *job)
 /* False: there is no memory for a job. With the lock, given back meanwhile. */
 static bool send(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
-    struct kp__job *job = kp__job_find(pool, slot);
+    struct kp__job *job = kp__job_make(pool, slot);
 
     if (!job) return false;
     kp__job_init(job, pool, KP_JOB_DESTROY, slot, NULL, 0, KP__NEVER);
@@ -128,18 +128,16 @@ static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint3
         if (failed & 1) KP__COUNT_SELDOM(&pool->core, slots[0]->sub, destroy_failures);
 }
 
-/* Have it destroyed by a job that nobody stands by. False: this thread is to stand by, or there is
- * nothing to run, or no memory for the job. */
-static bool destroy_by_job(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+bool kp__destroy_by_job(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     kp__watch_end(pool, slot);
     return pool->driver.destroy && !kp__stands_by(pool) && send(pool, slot, todo);
 }
 
-void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
-                 struct kp__todo *todo)
+void kp__destroy_victim(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
+                        struct kp__todo *todo)
 {
-    if (destroy_by_job(pool, slot, todo)) return;
+    if (kp__destroy_by_job(pool, slot, todo)) return;
     if (pool->driver.destroy || pool->on_event) run_here(pool, &slot, 1, todo);
     destroyed(pool, slot, heir, todo);
 }
@@ -148,25 +146,11 @@ void kp__destroy_many(struct kp__pool *pool, struct kp__slot *const *slots, uint
                       struct kp__todo *todo)
 {
     if (pool->driver.destroy && !kp__stands_by(pool)) {
-        for (uint32_t i = 0; i < many; i++) kp__destroy(pool, slots[i], NULL, todo);
+        for (uint32_t i = 0; i < many; i++) kp__destroy(pool, slots[i], todo);
         return;
     }
     for (uint32_t i = 0; i < many; i++) kp__watch_end(pool, slots[i]);
     run_here(pool, slots, many, todo);
     kp__gone_many(&pool->core, slots, many, kp__time(pool), todo);
     kp__tell_news(pool, todo);
-}
-
-void kp__destroy_for(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
-                     struct kp__todo *todo)
-{
-    bool goes = victim->errand->victim.heir != NULL; /* it was waived */
-    struct kp__todo none;
-
-    kp__errand(&pool->core, victim)->victim.heir = request->sub;
-    kp__errand(&pool->core, victim)->probe = kp__probe_take(request);
-    kp__wait_again(&pool->core, request, victim, kp__time(pool), todo);
-    kp__todo_init(&none, pool->world); /* the caller's waits: it may run user code */
-    if (!goes && !destroy_by_job(pool, victim, &none))
-        kp__list_push_back(&todo->doomed, &victim->link); /* and so may destroying this one */
 }

@@ -168,7 +168,7 @@ static KP__APART void destroy_doomed(struct kp__pool *pool, struct kp__todo *tod
 
     while ((node = kp__list_first(&todo->doomed)) != NULL) {
         kp__list_remove(node);
-        kp__destroy(pool, KP__OF(node, struct kp__slot, link), NULL, todo);
+        kp__destroy(pool, KP__OF(node, struct kp__slot, link), todo);
     }
 }
 

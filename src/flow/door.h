@@ -71,11 +71,19 @@ void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until
  * False: out of memory. With the lock, which may be given back meanwhile. */
 bool kp__make_room(struct kp__pool *pool);
 
+/* A slot for one more resource of this key, with as many seats as its rules say. NULL: out of
+ * memory. With the lock, given back meanwhile. */
+struct kp__slot *kp__slot_make(struct kp__pool *pool, struct kp__subpool *sub);
+
 /* ---- time (time.c) --------------------------------------------------------------------------- */
 
 uint64_t kp__after(uint64_t now, int64_t ms);  /* KP_OFF: KP__NEVER, KP_NONE: now */
 uint64_t kp__end_of(uint64_t now, int64_t ms); /* the same, where 0 says the default: 30 s */
 int64_t kp__ms_up(uint64_t ns);                /* rounded up */
+static inline bool kp__is_finite(int64_t ms)   /* is it a time that ends, or 0? */
+{
+    return ms >= 0 || ms == KP_NONE;
+}
 static inline int64_t kp__ms_since(uint64_t then, uint64_t now) /* 0 if `then` is 0 */
 {
     return then && now > then ? (int64_t)((now - then) / 1000000) : 0;

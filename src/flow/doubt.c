@@ -22,7 +22,7 @@ void kp__doubt_others(struct kp__pool *pool, struct kp__slot *slot, struct kp__t
     kp__event_within(pool, KP_EVENT_SUSPECT, sub, resource, KP_EGONE, NULL, todo);
 }
 
-void kp__take_note(const struct kp__job *job, struct kp__todo *todo)
+void kp__doubts_after(const struct kp__job *job, struct kp__todo *todo)
 {
     if (job->status == KP_EGONE) kp__doubt_others(job->pool, job->slot, todo);
     else if (job->status >= 0 && job->face.kind == KP_JOB_VALIDATE)
@@ -39,7 +39,7 @@ static void finish(struct kp__job *job, struct kp__todo *todo)
     bool good = kp__job_is_good(job);
 
     kp__tell_invalid(job, todo);
-    kp__take_note(job, todo);
+    kp__doubts_after(job, todo);
     kp__job_put(job);
     kp__tested(&pool->core, slot, good, kp__time(pool), todo);
     kp__tell_news(pool, todo);

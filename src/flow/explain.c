@@ -283,8 +283,8 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
             if (is_worth_a_word(&pool->core, sub) && shown++ < KEYS_SHOWN)
                 explain_key(pool, sub, &t, &todo);
-    } else if (kp__key_fits(pool, key) &&
-               (sub = kp__find(pool, key, false, NULL, &code)) != NULL) {
+    } else if ((sub = kp__known(pool, key)) != NULL) {
+        kp__take_interest(pool, sub);
         explain_key(pool, sub, &t, &todo);
         kp__lose_interest(pool, sub, sub->used_at);
     } else {

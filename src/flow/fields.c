@@ -306,3 +306,11 @@ int kp__fields_check(const struct kp__field *f, const void *of, kp_why *why)
     }
     return code;
 }
+
+int kp__reserved_check(const int64_t *words, size_t count, const char *field, kp_why *why)
+{
+    for (size_t i = 0; i < count; i++)
+        if (words[i])
+            return kp__refused(why, field, "is not zero; is the header newer than the library?");
+    return 0;
+}

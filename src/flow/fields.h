@@ -69,6 +69,9 @@ int kp__field_check(const struct kp__field *field, int64_t value, kp_why *why);
 /* The same for all fields of a struct in which 0 is "not said" (R2), and passes. */
 int kp__fields_check(const struct kp__field *fields, const void *of, kp_why *why);
 
+/* Are the words zero that a later version may use? 0, or KP_ECONFIG with *why. */
+int kp__reserved_check(const int64_t *words, size_t count, const char *field, kp_why *why);
+
 /* Give each field that was not said its default. */
 void kp__fields_fill(const struct kp__field *fields, void *of);
 

@@ -54,11 +54,6 @@ static const char *bad_key(struct kp__pool *pool, kp_key key)
     return kp__key_check(&pool->key_type, key, &sentence) == 0 ? NULL : sentence;
 }
 
-bool kp__key_fits(struct kp__pool *pool, kp_key key)
-{
-    return bad_key(pool, key) == NULL;
-}
-
 int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__todo *todo)
 {
     const char *sentence = bad_key(pool, key);
@@ -66,17 +61,16 @@ int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__tod
     return sentence ? kp__misuse_within(pool, todo, why, sentence) : 0;
 }
 
-struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
-                                kp_why *why, struct kp__todo *todo, int *code)
+struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, const char *no_pool, kp_why *why,
+                                struct kp__todo *todo, int *code)
 {
     struct kp__pool *pool = kp__enter(door, todo, code);
 
     if (!pool) {
-        kp__no_pool(*code, why, what);
+        kp__no_pool(*code, why, no_pool);
         return NULL;
     }
-    if (every && kp__every_key(key)) return pool;
-    if ((*code = kp__check_key(pool, key, why, todo)) == 0) return pool;
+    if (kp__every_key(key) || (*code = kp__check_key(pool, key, why, todo)) == 0) return pool;
     kp__leave(pool, todo);
     return NULL;
 }
@@ -112,7 +106,16 @@ static struct kp__subpool *look_up(struct kp__pool *pool, kp_key key, uint64_t h
 struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key)
 {
     if (kp__is_pinned(key)) return find_pinned(pool, key);
-    return kp__key_fits(pool, key) ? look_up(pool, key, hash_of(pool, key)) : NULL;
+    return bad_key(pool, key) ? NULL : look_up(pool, key, hash_of(pool, key));
+}
+
+struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key)
+{
+    struct kp__subpool *sub =
+        kp__is_pinned(key) ? pinned(pool, key) : look_up(pool, key, hash_of(pool, key));
+
+    if (sub) kp__take_interest(pool, sub);
+    return sub;
 }
 
 /* ---- make, if need be ------------------------------------------------------------------------ */
@@ -219,31 +222,29 @@ static void keep(struct kp__pool *pool, struct kp__subpool *sub)
     kp__file_sub(&pool->core, sub, kp__time(pool));
 }
 
-/* Of a key that fits and is not pinned; it is made, if it is wanted. NULL: why is in *code. */
-static struct kp__subpool *find_or_make(struct kp__pool *pool, kp_key key, bool want, int *code)
+/* Of a key that fits and is not pinned. NULL: why is in *code. */
+static struct kp__subpool *look_up_or_make(struct kp__pool *pool, kp_key key, int *code)
 {
     uint64_t hash = hash_of(pool, key);
     struct kp__subpool *sub = look_up(pool, key, hash);
 
     if (sub) return sub;
-    if (want && may_make(pool)) return make(pool, key, hash, code);
-    *code = want ? KP_EFULL : KP_ENOTFOUND;
+    if (may_make(pool)) return make(pool, key, hash, code);
+    *code = KP_EFULL;
     return NULL;
 }
 
-struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, bool want, kp_why *why, int *code)
+struct kp__subpool *kp__find_or_make(struct kp__pool *pool, kp_key key, kp_why *why, int *code)
 {
+    *code = KP_ECLOSED;
+    if (pool->core.phase != KP__OPEN) return NULL;
     *code = 0;
-    if (want && pool->core.phase != KP__OPEN) {
-        *code = KP_ECLOSED;
-        return NULL;
-    }
     struct kp__subpool *sub =
-        kp__is_pinned(key) ? pinned(pool, key) : find_or_make(pool, key, want, code);
+        kp__is_pinned(key) ? pinned(pool, key) : look_up_or_make(pool, key, code);
     if (!sub) return NULL;
     kp__take_interest(pool, sub);
-    if (want && sub->leaving != KP__STAYS) keep(pool, sub);
-    if (!want || sub->rules || (*code = kp__rule(pool, sub, why)) == 0) return sub;
+    if (sub->leaving != KP__STAYS) keep(pool, sub);
+    if (sub->rules || (*code = kp__rule(pool, sub, why)) == 0) return sub;
     kp__lose_interest(pool, sub, 0);
     return NULL;
 }
@@ -317,11 +318,10 @@ struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
     return next;
 }
 
-struct kp__subpool *kp__next_named(struct kp__pool *pool, kp_key key, struct kp__subpool *sub,
-                                   int *code)
+struct kp__subpool *kp__next_named(struct kp__pool *pool, kp_key key, struct kp__subpool *sub)
 {
     if (kp__every_key(key)) return kp__next_key(pool, sub);
-    if (!sub) return kp__find(pool, key, false, NULL, code);
+    if (!sub) return kp__find(pool, key);
     kp__lose_interest(pool, sub, sub->used_at);
     return NULL;
 }

@@ -10,11 +10,14 @@
 #include "flow/key.h"
 
 /* The subpool of a key that fits (kp__check_key, since the lock was taken), with an interest in it,
- * which kp__lose_interest gives up; or NULL, and why in *code. With the lock. `want`: it is to be
- * used, and is made if there is none, for which the lock may be given back meanwhile. */
-struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, bool want, kp_why *why, int *code);
+ * which kp__lose_interest gives up; NULL: there is none. With the lock. */
+struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key);
 
-/* The same without interest, and its lane is left as it is; or NULL. With the lock. */
+/* The same to use it: if there is none it is made, and gets its rules, for which the lock may be
+ * given back meanwhile. NULL: why is in *code, and in *why if that is about its rules. */
+struct kp__subpool *kp__find_or_make(struct kp__pool *pool, kp_key key, kp_why *why, int *code);
+
+/* kp__find without interest, and the lane is left as it is; the key need not fit. */
 struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key);
 
 /* While a call has an interest in a key, the key is not forgotten and its lane stays shut. */
@@ -28,22 +31,19 @@ static inline kp_key kp__key_of(const struct kp__pool *pool, const struct kp__su
 
 /* Is it a key of this pool? Else misuse. With the lock, which is then given back meanwhile. */
 int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__todo *todo);
-bool kp__key_fits(struct kp__pool *pool, kp_key key); /* the same, and nothing is told */
-bool kp__every_key(kp_key key);                       /* is it KP_EVERY_KEY? */
+bool kp__every_key(kp_key key); /* is it KP_EVERY_KEY? */
 
-/* kp__enter with a key that fits the pool, or, if `every`, with KP_EVERY_KEY. NULL: refused; *code
- * and *why say why. `what`: the sentence for a pool that is NULL. */
-struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
-                                kp_why *why, struct kp__todo *todo, int *code);
+/* kp__enter with a key that fits the pool, or with KP_EVERY_KEY. NULL: refused; *code and *why say
+ * why. `no_pool`: the sentence for a pool that is NULL. */
+struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, const char *no_pool, kp_why *why,
+                                struct kp__todo *todo, int *code);
 
 /* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
  * With the lock. */
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub);
 
-/* The same for the keys that `key` names: all of them (KP_EVERY_KEY), or one, if there is one; else
- * *code says why not, as kp__find does. */
-struct kp__subpool *kp__next_named(struct kp__pool *pool, kp_key key, struct kp__subpool *sub,
-                                   int *code);
+/* The same for the keys that `key` names: all of them (KP_EVERY_KEY), or one, if there is one. */
+struct kp__subpool *kp__next_named(struct kp__pool *pool, kp_key key, struct kp__subpool *sub);
 
 /* Free what lies apart of a key that is out of the table, or whose pool is over: its failures, the
  * copy of the key, and `rules`, its own if nobody else has them; or NULL. Without the lock. */

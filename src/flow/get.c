@@ -16,6 +16,7 @@
 #include "flow/get.h"
 #include "flow/hit.h"
 #include "flow/job.h"
+#include "flow/lease.h"
 #include "flow/loop.h"
 #include "flow/resource.h"
 #include "flow/upkeep.h"
@@ -70,32 +71,6 @@ static void open_to_others(struct kp__get *g, struct kp__todo *todo)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-/* To destroy what was in its way took all its time: it may not begin to create any more. The room
- * is for whoever is next. */
-static void create_too_late(struct kp__get *g, uint64_t now, struct kp__todo *todo)
-{
-    struct kp__request *r = g->request;
-
-    r->slot = NULL; /* its victim, which is gone */
-    kp__decline(&g->pool->core, r, now, todo);
-    kp__grant_no(r, KP_ETIMEDOUT, KP__BY_DESTRUCTION);
-}
-
-/* Destroy its victims, one after the other, and what it passed over. */
-static void make_way(struct kp__get *g, struct kp__todo *todo)
-{
-    struct kp__request *r = g->request;
-    struct kp__slot *victim = r->slot, *next;
-
-    if (victim) r->time_passed = true;
-    for (; victim; victim = next) {
-        next = victim->errand->victim.next;
-        kp__do(g->pool, todo);
-        kp__destroy(g->pool, victim, r->sub, todo);
-    }
-    if (!r->of_loop && kp__do(g->pool, todo)) r->time_passed = true;
-}
-
 /* KP_FAIL_RETRY: that its create failed is not its answer; it waits for what it waited for before,
  * `limit`, and tries again. */
 static void try_again(struct kp__get *g, uint8_t limit, struct kp__todo *todo)
@@ -107,30 +82,19 @@ static void try_again(struct kp__get *g, uint8_t limit, struct kp__todo *todo)
     if (r->grant.kind != KP__GRANT_NO && r->why) memset(r->why, 0, sizeof *r->why);
 }
 
-/* 4. create, after its victim is destroyed. */
+/* 4. create, after its victims are destroyed. */
 static void create(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = g->request;
-    struct kp__slot *victim = r->slot;
 
     if (pool->core.phase == KP__CLOSED) { /* what it makes would be destroyed at once */
         kp__decline(&pool->core, r, kp__time(pool), todo);
         kp__grant_no(r, KP_ECLOSED, KP__NOT_BOUND);
         return;
     }
-    if (victim && (victim->errand->victim.heir || !kp__stands_by(pool))) {
-        kp__destroy_for(pool, victim, r, todo); /* the request comes back with the permit */
-        return;
-    }
-    bool destroys = victim || !kp__list_empty(&todo->doomed);
-    bool in_time = destroys && kp__time(pool) < r->deadline;
-    make_way(g, todo);
+    if ((r->slot || !kp__todo_is_empty(todo)) && !kp__victims_destroy(g, todo)) return;
     uint64_t now = r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived;
-    if (in_time && now >= r->deadline) {
-        create_too_late(g, now, todo);
-        return;
-    }
     uint8_t limit = r->limit;
     (void)kp__create(pool, r->sub, r, now);
     if (r->grant.kind == KP__GRANT_NO && r->grant.code == KP_ECREATE &&
@@ -266,19 +230,19 @@ static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp
     return code;
 }
 
-/* Will it most likely be a bare hit, by rules that need no time? Then no clock is read (L9). */
+/* Will it most likely be a bare hit, by rules that need no time? Then no clock is read (L9). That
+ * of a loop goes on later, by its deadline. */
 static bool is_bare(const struct kp__get *g)
 {
     const struct kp__core *core = &g->pool->core;
     const struct kp__subpool *sub = g->request->sub;
 
-    return !core->clocked && sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
-           !kp__budget_is_full(&core->lent) && !sub->rare->health.tripped &&
-           sub->rules->max_uses == KP__UNBOUND && g->request->flags == 0;
+    return !core->clocked && !g->request->of_loop && g->request->flags == 0 &&
+           sub->count[KP__IDLE] > 0 && core->waiting == 0 && !kp__budget_is_full(&core->lent) &&
+           !sub->rare->health.tripped && sub->rules->max_uses == KP__UNBOUND;
 }
 
-int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
-                  struct kp__todo *todo)
+int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
     int code;
@@ -291,11 +255,11 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
     bool is_asked = g->pool->limits_for != NULL; /* which may take long */
     if (is_asked) (void)start_clock(g, ask);
-    r->sub = kp__find(g->pool, key, true, r->why, &code); /* 1 */
+    r->sub = kp__find_or_make(g->pool, key, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
     if (is_asked) r->arrived = kp__time(g->pool);
     g->pool->getting++;
-    kp__claim(&g->pool->core, r, !timed && is_bare(g) ? 0 : start_clock(g, ask), todo); /* 2 */
+    kp__claim(&g->pool->core, r, is_bare(g) ? 0 : start_clock(g, ask), todo); /* 2 */
     if (r->grant.kind != KP__GRANT_SLOT)
         r->time_passed = kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
     return 0;
@@ -314,7 +278,7 @@ int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_l
     if ((g.pool = kp__enter(door, &todo, &code)) == NULL)
         return kp__no_pool(code, request.why, "kp_get: pool is NULL; did kp_pool_open fail?");
     bool tries = ask && (ask->flags & KP_DONT_WAIT) && ask->within_ms == KP_NONE;
-    if (kp__hit_late(g.pool, key, ask, site, out)) {
+    if (kp__hit_locked(g.pool, key, ask, site, out)) {
         kp__leave(g.pool, &todo);
         return 0;
     }
@@ -322,7 +286,7 @@ int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_l
         code = kp__misuse_within(g.pool, &todo, request.why,
                                  "kp_get on the thread of the pool's own loop would wait for "
                                  "itself; use kp_get_start, or kp_try_get");
-    else code = kp__get_begin(&g, key, ask, false, &todo);
+    else code = kp__get_begin(&g, key, ask, &todo);
     if (code == 0) {
         if ((code = kp__get_run(&g, &todo)) == KP_ETIMEDOUT) kp__get_tell(&g, &todo);
         kp__get_end(&g, code, out, &todo);

@@ -34,11 +34,9 @@ static inline bool kp__ask_is_at_once(const struct kp__pool *pool, const kp_ask 
 
 /* ---- its steps (get.c) ----------------------------------------------------------------------- */
 
-/* Steps 1 and 2: check the ask, find the key, claim. `timed`: the clock is needed in any case. 0:
- * the grant says how to go on. Else the get was refused before it began, and kp__get_end must not
- * be called. With the lock. */
-int kp__get_begin(struct kp__get *get, kp_key key, const kp_ask *ask, bool timed,
-                  struct kp__todo *todo);
+/* Steps 1 and 2: check the ask, find the key, claim. 0: the grant says how to go on. Else the get
+ * was refused before it began, and kp__get_end must not be called. With the lock. */
+int kp__get_begin(struct kp__get *get, kp_key key, const kp_ask *ask, struct kp__todo *todo);
 
 /* Go on until it is over: 0 and a grant of a slot, or the code of why not. KP_PENDING: it waits.
  * With the lock, which is given back meanwhile. */
@@ -68,6 +66,13 @@ struct kp__job *kp__get_look(struct kp__get *get, struct kp__todo *todo);
 /* Give up from outside: take it out of the queue, or give back what it was granted. With the lock.
  * Returns a job as above. */
 struct kp__job *kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
+
+/* ---- 4. create: room for it (victim.c) ------------------------------------------------------- */
+
+/* Destroy the victims that a permit to create comes with, if any, and what else the request has
+ * passed over. True: it may create. False: it waits until they are gone, or is over. With the lock,
+ * which is given back meanwhile. */
+bool kp__victims_destroy(struct kp__get *get, struct kp__todo *todo);
 
 /* ---- 5. check (check.c) ---------------------------------------------------------------------- */
 

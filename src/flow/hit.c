@@ -1,6 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
  * Claim and give back on an open lane: one swing of a word each. lane.h says why nothing is lost.
+ *
+ * WHICH WAY A GET GOES (kp_get, kp__get_from), if it has no ask. Each way claims a cell, and then
+ * compares whose it is. Where none is to be had, the get goes the long way (kp__get). With an ask
+ * (get_asking) it is hit_pinned or kp__get_by_key.
+ *
+ *   key             way                         what leads to the cell
+ *   pinned          get_again                   it is the one found last, by the same pin; else
+ *                   get_not_brief, hit_pinned   the pin, which names the key's lane
+ *   up to 16 bytes  get_brief                   the guide, if it names a cell ...
+ *                   get_brief_at_home           ... and that may have a home; else
+ *   any other       kp__get_by_key (hit_key.c)  the guide, which names a lane or a cell
+ *
+ * WHICH WAY A LEASE ENDS (kp_release, kp__end_lease): swing_back; release, if it seeks a home; then
+ * the long way (kp__release), which begins with kp__back_if_clean.
  */
 #include "flow/hit.h"
 
@@ -160,8 +174,8 @@ static KP__APART int get_asking(kp_pool *door, kp_key key, const kp_ask *ask, co
     return 0;
 }
 
-/* A get by a key that is not brief, all ways but the shortest. */
-static KP__APART int get_pinned(kp_pool *door, kp_key key, const void *site, kp_lease *out)
+/* A get by a key that is not brief: all ways but the shortest. */
+static KP__APART int get_not_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
     if (!kp__is_pinned(key)) return kp__get_by_key(door, key, NULL, site, out);
     return hit_pinned(door, key, NULL, site, out) ? 0 : kp__get(door, key, NULL, site, out);
@@ -178,7 +192,7 @@ static KP__APART KP__ALIGNED int get_again(kp_pool *door, kp_key key, const void
     bool same = key.size == here->key.size && key.data == here->key.data && door == here->door;
     uint64_t word;
 
-    if (!KP__MOSTLY(same && kp__swing_out(cell, &word))) return get_pinned(door, key, site, out);
+    if (!KP__MOSTLY(same && kp__swing_out(cell, &word))) return get_not_brief(door, key, site, out);
     kp__lend(cell, here->lease, word, NULL, site, out);
     return KP__MOSTLY(is_pinned_to(cell, here->lane, key)) ? 0
                                                            : undo_and_get(door, key, site, out);
@@ -262,6 +276,8 @@ static bool seeks_home(const kp_lease *lease)
            !kp__lock_held(&door->lock);
 }
 
+/* After swing_back, which has failed, or has not tried because this lease seeks a home. If it is
+ * not to seek one now, it ends by a swing all the same. */
 static KP__APART bool release(kp_lease *lease, enum kp__lease_end how)
 {
     uint64_t word = lease->opaque[1];
@@ -284,7 +300,7 @@ bool kp__is_clean(const struct kp__pool *pool, void *resource)
 
 /* Two swings: from the first on nobody else can end the lease while is_clean runs; the second makes
  * the resource idle. If the lane is shut between them, the books say that the lease is ending. */
-enum kp__asked kp__ask(const kp_lease *lease)
+enum kp__asked kp__back_if_clean(const kp_lease *lease)
 {
     uint64_t word = lease->opaque[1], ending = word | KP__ENDING;
 
@@ -335,8 +351,8 @@ static KP__APART bool hit_open(struct kp__pool *pool, kp_key key, const kp_ask *
     return cell != NULL;
 }
 
-bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
-                  kp_lease *out)
+bool kp__hit_locked(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
+                    kp_lease *out)
 {
     bool claimed_wrong = kp__here.claimed_wrong;
 
@@ -345,7 +361,7 @@ bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const vo
            hit_open(pool, key, ask, site, out);
 }
 
-bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease)
+bool kp__swing_back_locked(struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease)
 {
     uint64_t word = lease->opaque[1];
 

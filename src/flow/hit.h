@@ -11,6 +11,8 @@
 #include "flow/flow.h"
 #include "flow/here.h"
 
+/* ---- the word of a cell ---------------------------------------------------------------------- */
+
 /* The marks of every lease of a cell in this process. Its last number (kp_lease.opaque[2]) is these
  * and the number of the cell. */
 extern KP__INSIDE _Atomic uint64_t kp__cell_leases;
@@ -81,6 +83,8 @@ static inline bool kp__has_ended(const kp_lease *lease)
     return (lease->opaque[1] & (KP__WORD_IDLE | KP__WORD_LENT)) == KP__WORD_IDLE;
 }
 
+/* ---- a get ----------------------------------------------------------------------------------- */
+
 /* Swing out a cell of a lane of this shape. NULL: none could be taken here, or the lane is shut. */
 struct kp__cell *kp__claim_of_many(const struct kp__lane *lane, uint32_t shape, uint32_t *number,
                                    uint64_t *lent);
@@ -95,7 +99,8 @@ static KP__PART bool kp__cell_is_of(const struct kp__cell *cell, const kp_lease 
            cell->key.first == brief.first && cell->key.last == brief.last;
 }
 
-/* Is the ask valid, and can a hit give all that it asks for? */
+/* Is the ask valid, and can a hit give all that it asks for? If not, the long way does that, or
+ * says what is wrong with it (ask.c). */
 static inline bool kp__is_plain(const kp_ask *ask)
 {
     return !(ask->flags & ~(uint32_t)(KP_DONT_WAIT | KP_DONT_CREATE)) && ask->until.ns == 0 &&
@@ -113,6 +118,11 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
 int kp__unlend_and_get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
                        kp_lease *out);
 
+/* The long way (get.c). */
+int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
+
+/* ---- the end of a lease ---------------------------------------------------------------------- */
+
 /* How a lease ends. Some are kept by the library for its user: if one of those has ended already,
  * that is no misuse, and nothing is told. */
 enum kp__lease_end {
@@ -123,35 +133,14 @@ enum kp__lease_end {
                          lease does not end yet */
 };
 
-/* Does any circuit of this pool count uses, or did one ever? */
-static inline bool kp__uses_count(const kp_pool *door)
-{
-    /* relaxed: a use that ends while limits are being set may count as one from before or after */
-    return atomic_load_explicit(&door->uses_count, memory_order_relaxed);
-}
-
-/* A key is about to have these rules. With the lock. */
-static inline void kp__note_rules(struct kp__pool *pool, const struct kp__rules *rules)
-{
-    /* relaxed: as in kp__uses_count */
-    if (kp__breaks(rules, KP_BREAK_USE))
-        atomic_store_explicit(&pool->door->uses_count, true, memory_order_relaxed);
-}
-
 /* End a lease as kp_release does. False: its use is to be reported first, and it has not ended. */
 bool kp__end_lease(kp_lease *lease, enum kp__lease_end how);
 
-/* The long way (get.c, release.c). */
-int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
+/* The long way (release.c). */
 bool kp__release(kp_lease *lease, enum kp__lease_end how);
 
-/* At the start of the long way, with the lock: the lane may have opened while the caller waited for
- * the lock. Then the hit is done after all; otherwise each caller that came a moment too early
- * would shut the lane again. A caller whose guess was wrong did not come too early, and is not
- * served here. False: nothing was done, go on the long way. */
-bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
-                  kp_lease *out);
-bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease);
+/* Give back what was claimed by mistake, as if it had never been lent (release.c). */
+void kp__unlend(kp_lease *lease);
 
 /* What came of asking whether a resource that comes back is clean (driver.is_clean). */
 enum kp__asked {
@@ -163,16 +152,19 @@ enum kp__asked {
 };
 /* After CLEAN and UNCLEAN nobody but the caller can end the lease, and its resource counts as lent
  * until the caller has gone the long way. */
-enum kp__asked kp__ask(const kp_lease *lease);
+enum kp__asked kp__back_if_clean(const kp_lease *lease);
 
 /* Call driver.is_clean. Without the lock. */
 bool kp__is_clean(const struct kp__pool *pool, void *resource);
 
-/* Give back what was claimed by mistake, as if it had never been lent (release.c). */
-void kp__unlend(kp_lease *lease);
+/* ---- at the start of the long way ------------------------------------------------------------ */
 
-/* The numbers of a lease that has begun (lease.c). With the lock. */
-void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
-                     kp_lease *out);
+/* With the lock: the lane may have opened while the caller waited for it. Then the get, or the end
+ * of the lease, is done by a swing after all; otherwise each caller that came a moment too early
+ * would shut the lane again. A caller whose guess was wrong did not come too early, and is not
+ * served here. False: nothing was done, go on the long way. */
+bool kp__hit_locked(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
+                    kp_lease *out);
+bool kp__swing_back_locked(struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease);
 
 #endif

@@ -49,8 +49,9 @@ static bool lane_is_of(const struct kp__cell *cell, uint32_t number, const kp_po
     return size == 0 || memcmp(stored, key.data, size) == 0;
 }
 
-/* `to` is a guess: there may be no such line, and there is none for 0. */
-static struct kp__cell *claim(uint32_t to, uint32_t *number, uint64_t *word)
+/* Swing out the cell that the guide names, or one of the lane. `to` is a guess: there may be no
+ * such line, and there is none for 0. */
+static struct kp__cell *claim_at(uint32_t to, uint32_t *number, uint64_t *word)
 {
     if (!(to & KP__TO_LANE)) {
         struct kp__cell *cell = kp__cell_at(*number = to);
@@ -74,7 +75,7 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
     if (guide && fits(door, key)) {
         to = kp__guide_find(guide, hash(door, key));
-        cell = claim(to, &number, &word);
+        cell = claim_at(to, &number, &word);
     }
     if (!cell) return kp__get(door, key, ask, site, out);
     kp__lend(cell, kp__lease_of_cell(number), word, ask ? ask->tag : NULL, site, out);

@@ -20,7 +20,7 @@ static bool may_hurry(const struct kp__job *job)
 
 /* Only once: upkeep may look at a test whose time is over again and again, while driver.cancel is
  * being called for it. */
-struct kp__job *kp__job_not_needed(struct kp__job *job)
+struct kp__job *kp__job_hurry_begin(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
     uint32_t state = KP__JOB_POSTED;
@@ -48,7 +48,7 @@ void kp__job_cancel(struct kp__job *job)
     kp__cancel_free(cancel);
 }
 
-void kp__job_let_go(struct kp__job *job)
+void kp__job_hurry_end(struct kp__job *job)
 {
     struct kp__subpool *sub = job->kept;
     struct kp__pool *pool = job->pool;
@@ -65,7 +65,7 @@ void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *
     kp__step_out(pool, todo);
     kp__job_cancel(job);
     kp__step_in(pool);
-    kp__job_let_go(job);
+    kp__job_hurry_end(job);
 }
 
 struct kp__job *kp__job_call_off(struct kp__job *job)
@@ -75,12 +75,12 @@ struct kp__job *kp__job_call_off(struct kp__job *job)
     if (job->hurried) return NULL; /* since its time is over */
     if (job->own_time && open) return NULL;
     if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) return NULL;
-    struct kp__job *here = kp__job_not_needed(job);
+    struct kp__job *here = kp__job_hurry_begin(job);
     job->called_off = job->hurried;
     return here;
 }
 
-void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+void kp__job_hurry_due(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     struct kp__job *job = slot->errand->job;
     uint64_t now = kp__time(pool);
@@ -94,5 +94,5 @@ void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
         kp__file_slot_at(&pool->core, slot, kp__later(now, KP__LOOK_AGAIN));
         return;
     }
-    if ((job = kp__job_not_needed(job)) != NULL) kp__job_hurry(pool, job, todo);
+    if ((job = kp__job_hurry_begin(job)) != NULL) kp__job_hurry(pool, job, todo);
 }

@@ -107,7 +107,7 @@ int kp_job_fail(kp_job *face, int vendor_code, const char *text)
     return KP_ECREATE;
 }
 
-static void answered(struct kp__job *job, int status, void *resource)
+static void write_answer(struct kp__job *job, int status, void *resource)
 {
     job->status = status;
     job->made = resource;
@@ -131,7 +131,7 @@ void kp__job_returned(struct kp__job *job, int status, void *resource)
      * (kp__job_await), with acquire */
     if (atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_ANSWERED,
                                                 memory_order_relaxed, memory_order_relaxed)) {
-        answered(job, status, resource);
+        write_answer(job, status, resource);
         return;
     }
     kp__misuse(job->pool, NULL, second_answer);
@@ -176,7 +176,7 @@ static void answer(kp_job *face, int status, void *resource)
                                                   memory_order_acquire, memory_order_relaxed))
             break;
     }
-    answered(job, status, resource);
+    write_answer(job, status, resource);
     if (state == KP__JOB_DETACHED) {
         go_on(job);
         return;
@@ -217,7 +217,7 @@ static bool give_up(struct kp__job *job)
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
     bool gave_up = kp__job_detach(job);
-    struct kp__job *late = gave_up ? kp__job_not_needed(job) : NULL;
+    struct kp__job *late = gave_up ? kp__job_hurry_begin(job) : NULL;
     if (late) kp__job_hurry(pool, late, &todo);
     kp__step_out(pool, &todo);
     return gave_up;
@@ -279,7 +279,7 @@ void kp__job_perform(struct kp__job *job)
     if (state == KP__JOB_POSTED || state == KP__JOB_HURRIED)
         job->face.loop = pool->loop ? pool->loop : kp__here.loops ? kp__here.loop : NULL;
     state = KP__JOB_POSTED;
-    /* release, acquire: pair with kp__job_not_needed, which may read the job now, or was faster */
+    /* release, acquire: pair with kp__job_hurry_begin, which may read the job now, or was faster */
     if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_DETACHED,
                                                 memory_order_acq_rel, memory_order_acquire)) {
         perform(job);
@@ -295,7 +295,7 @@ void kp__job_perform(struct kp__job *job)
         kp__job_cancel(job);
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
-    kp__job_let_go(job);
+    kp__job_hurry_end(job);
     kp__leave(pool, &todo);
 }
 

@@ -62,7 +62,7 @@ void kp__job_put(struct kp__job *job);
 
 /* The same, with more memory if need be; NULL: out of memory. With the lock, which may be given
  * back for that. */
-struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot);
+struct kp__job *kp__job_make(struct kp__pool *pool, struct kp__slot *slot);
 
 /* Can this pool have jobs that nobody stands by? Then it keeps memory for one job per resource, so
  * that the end of a resource needs no new memory. */
@@ -77,13 +77,13 @@ struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, str
 /* Run validate or reset on a lent slot, for `request`, or on the way back (NULL), and stand by: 0,
  * or negative; KP_PENDING if no answer came in its time: when it comes, it ends the lease. With the
  * lock, which is given back meanwhile. */
-int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
-                const struct kp__request *request, struct kp__todo *todo);
+int kp__lent_call(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
+                  const struct kp__request *request, struct kp__todo *todo);
 
 /* Reset and then validate on the way back, as far as `reset` and `validate` say, where nobody
  * stands by: the outcome ends the lease. False: out of memory, nothing was begun. */
-bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
-                    bool validate, struct kp__todo *todo);
+bool kp__return_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
+                       bool validate, struct kp__todo *todo);
 
 /* Does the answer to a validate or reset leave the resource as good as it was? One that was called
  * off because its pool closes does: it says nothing, unless that the peer is gone. With the lock.
@@ -99,8 +99,8 @@ void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo);
  * sent. */
 bool kp__stands_by(const struct kp__pool *pool);
 
-/* Call validate, reset or destroy for a slot, and stand by, as kp__job_run does. Without the lock,
- * and with pthread_cancel held off (base/cancel.h). */
+/* Call validate, reset or destroy for a slot, and stand by, as kp__lent_call does. Without the
+ * lock, and with pthread_cancel held off (base/cancel.h). */
 int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t until);
 
 /* Nobody will stand by: from now on it may be hurried, and called off. With the lock, before that
@@ -116,14 +116,15 @@ void kp__job_perform(struct kp__job *job);
 
 /* ---- hurried (hurry.c) ----------------------------------------------------------------------- */
 
-/* Nobody waits for this job any more, so driver.cancel, if there is one, is to be called for it:
- * once, where the driver's functions run, and not before the job has begun. With the lock. NULL:
- * that is arranged, or there is nothing to cancel. Else the caller does it: by kp__job_hurry, with
- * the lock, which is given back meanwhile; or by kp__job_cancel without the lock and then
- * kp__job_let_go with it. Until then the job's memory is kept. */
-struct kp__job *kp__job_not_needed(struct kp__job *job);
+/* Nobody waits for this job any more: it is *hurried*, that is, driver.cancel, if there is one, is
+ * called for it: once, where the driver's functions run, and not before the job has begun.
+ * kp__job_hurry_begin, with the lock: NULL: that is arranged, or there is nothing to cancel. Else
+ * the caller does it: by kp__job_hurry, with the lock, which is given back meanwhile; or by
+ * kp__job_cancel without the lock and then kp__job_hurry_end with it. Until then the job's memory
+ * is kept. */
+struct kp__job *kp__job_hurry_begin(struct kp__job *job);
 void kp__job_cancel(struct kp__job *job);
-void kp__job_let_go(struct kp__job *job);
+void kp__job_hurry_end(struct kp__job *job);
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
 /* The same for a job whose request was cancelled, or whose pool closes. But while the pool is open,
@@ -135,7 +136,7 @@ struct kp__job *kp__job_call_off(struct kp__job *job);
 /* Upkeep looks at a slot with a job. If that creates, tests, or makes ready on the way back, its
  * time is over, and no request waits that would do it, it is hurried. With the lock, given back
  * meanwhile. */
-void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+void kp__job_hurry_due(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* ---- what follows an answer that nobody stood by for ----------------------------------------- */
 
@@ -154,6 +155,6 @@ void kp__return_finish(struct kp__job *job);
 /* Act on the answer to a validate or reset: after a good validate its resource is no longer in
  * doubt; if its peer is gone (KP_EGONE), the others of its key are. With the lock, given back
  * meanwhile. */
-void kp__take_note(const struct kp__job *job, struct kp__todo *todo);
+void kp__doubts_after(const struct kp__job *job, struct kp__todo *todo);
 
 #endif

@@ -28,7 +28,7 @@ struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
     return job;
 }
 
-struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot)
+struct kp__job *kp__job_make(struct kp__pool *pool, struct kp__slot *slot)
 {
     struct kp__job *job = kp__job_take(pool, slot);
 
@@ -42,5 +42,5 @@ void kp__job_put(struct kp__job *job)
     atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
     KP__DCHECK(job->slot->errand->job == job);
     kp__errand_of(job->slot)->job = NULL;
-    if (!job->kept) kp__slab_put(&job->pool->jobs, job); /* else later (kp__job_let_go) */
+    if (!job->kept) kp__slab_put(&job->pool->jobs, job); /* else later (kp__job_hurry_end) */
 }

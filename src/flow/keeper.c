@@ -75,7 +75,7 @@ static void look_at_slot(struct kp__pool *pool, struct kp__slot *slot, uint64_t 
     kp__shut(pool, slot->sub);
     struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, todo);
     if (leak) report_leak(pool, slot, leak, now, todo);
-    else if (slot->errand->job) kp__job_late(pool, slot, todo);
+    else if (slot->errand->job) kp__job_hurry_due(pool, slot, todo);
     else if (kp__test_due(&pool->core, slot, now, *tests < TESTS))
         *tests += kp__test(pool, slot, todo);
     kp__revoke_due(pool, slot, now, todo);

@@ -29,10 +29,10 @@ void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, u
 
 void kp_lease_reuse(kp_lease *lease, bool reuse)
 {
-    struct kp__held h = { .pool = NULL };
+    struct kp__held h = { .quiet = false };
     struct kp__todo todo;
 
-    if (!lease || kp__lease_is_none(lease) || !kp__lease_find(lease, false, &h, &todo)) return;
+    if (kp__lease_is_none(lease) || !kp__lease_find(lease, &h, &todo)) return;
     h.seat->decided = true;
     h.seat->reuse = reuse;
     kp__leave(h.pool, &todo);
@@ -49,11 +49,11 @@ static void tell_circuit(struct kp__pool *pool, struct kp__subpool *sub, bool op
 
 void kp_lease_report(kp_lease *lease, int status)
 {
-    struct kp__held h = { .pool = NULL };
+    struct kp__held h = { .quiet = false };
     struct kp__todo todo;
     kp_why why;
 
-    if (!lease || kp__lease_is_none(lease) || !kp__lease_find(lease, false, &h, &todo)) return;
+    if (kp__lease_is_none(lease) || !kp__lease_find(lease, &h, &todo)) return;
     struct kp__subpool *sub = h.slot->sub;
     uint64_t now = kp__time(h.pool);
     enum kp__change change =
@@ -73,7 +73,7 @@ void kp_lease_report(kp_lease *lease, int status)
 
 bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
 {
-    struct kp__held h = { .pool = NULL };
+    struct kp__held h = { .quiet = true };
     struct kp__todo todo;
 
     if (!out) {
@@ -82,7 +82,7 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
         return false;
     }
     memset(out, 0, sizeof *out);
-    if (!lease || kp__lease_is_none(lease) || !kp__lease_find(lease, true, &h, &todo)) return false;
+    if (kp__lease_is_none(lease) || !kp__lease_find(lease, &h, &todo)) return false;
     uint64_t now = kp__time(h.pool);
     *out = (kp_lease_about){
         .reused = h.seat->hit,

@@ -15,23 +15,30 @@
 
 /* What a lease names. */
 struct kp__held {
+    /* from who looks it up */
+    bool quiet;           /* if it is not held, that is fine: no misuse */
+    enum kp__asked asked; /* of one that is to end: what came of asking (hit.h) */
+
     struct kp__pool *pool;
     struct kp__slot *slot;
     struct kp__seat *seat;
     uint32_t number; /* of the seat */
-    enum kp__asked asked;
-    bool over;     /* it is not held, but it was */
-    bool stranded; /* it was lent by a process that this one was forked from */
+    bool over;       /* it is not held, but it was */
+    bool stranded;   /* it was lent by a process that this one was forked from */
 };
 
 /* Enter the pool of a lease that is held. False, without the lock: it is not, which was told as
  * misuse (unless quiet). */
-bool kp__lease_find(const kp_lease *lease, bool quiet, struct kp__held *h, struct kp__todo *todo);
+bool kp__lease_find(const kp_lease *lease, struct kp__held *h, struct kp__todo *todo);
 
-/* {0}: there is none, and never was. */
+/* The numbers of a lease that has begun (lease.c). With the lock. */
+void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
+                     kp_lease *out);
+
+/* NULL, or {0}: there is none, and never was. */
 static inline bool kp__lease_is_none(const kp_lease *lease)
 {
-    return !lease->opaque[0] && !lease->opaque[1] && !lease->opaque[2];
+    return !lease || (!lease->opaque[0] && !lease->opaque[1] && !lease->opaque[2]);
 }
 
 /* Is its resource to be kept when it comes back? */

@@ -131,11 +131,8 @@ static int contradiction(const kp_limits *l, kp_why *why)
         return kp__refused(why, "limits.respects_min", "KP_KIND_NONE contradicts the other kinds");
     if (l->revoke_after_ms != KP_OFF && l->sharing > 1)
         return kp__refused(why, "limits.revoke_after_ms", "contradicts limits.sharing above 1");
-    for (size_t i = 0; i < sizeof l->reserved / sizeof l->reserved[0]; i++)
-        if (l->reserved[i])
-            return kp__refused(why, "limits.reserved",
-                               "is not zero; is the header newer than the library?");
-    return 0;
+    return kp__reserved_check(l->reserved, sizeof l->reserved / sizeof *l->reserved,
+                              "limits.reserved", why);
 }
 
 /* ---- against the budgets --------------------------------------------------------------------- */

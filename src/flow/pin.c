@@ -28,7 +28,7 @@ int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
     struct kp__pool *pool = kp__enter(door, &todo, &code);
     if (!pool) return kp__no_pool(code, NULL, "kp_pin: pool is NULL");
     code = kp__check_key(pool, key, NULL, &todo);
-    if (code == 0 && (sub = kp__find(pool, key, true, NULL, &code)) != NULL) {
+    if (code == 0 && (sub = kp__find_or_make(pool, key, NULL, &code)) != NULL) {
         if (kp__lane_make(&pool->core, sub)) {
             count_pin(pool, sub, 1);
             *pinned = kp_bytes((const void *)(uintptr_t)kp__lane_number(sub),

@@ -14,6 +14,7 @@
 #include "flow/job.h"
 #include "flow/lease.h"
 #include "flow/loop.h"
+#include "flow/settings.h"
 
 /* ---- 7. return: whose lease is it, and is it still one? -------------------------------------- */
 
@@ -89,13 +90,13 @@ static const char no_lease[] = "this is not a lease; was the variable initialise
 
 /* Enter the pool that a lease names, and look up the slot. False: it cannot be entered, which was
  * told as misuse (unless quiet). */
-static bool come_to(const kp_lease *lease, bool quiet, struct kp__held *h, struct kp__todo *todo)
+static bool come_to(const kp_lease *lease, struct kp__held *h, struct kp__todo *todo)
 {
     struct kp_pool *door = kp__lease_door(lease);
     int code = 0;
 
     h->stranded = door && is_of_before_fork(lease);
-    if (h->stranded && quiet) return false;
+    if (h->stranded && h->quiet) return false;
     h->pool = door ? kp__enter(door, todo, &code) : NULL;
     if (h->pool) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
@@ -104,17 +105,17 @@ static bool come_to(const kp_lease *lease, bool quiet, struct kp__held *h, struc
     const char *sentence = h->stranded ? inherited : no_lease;
     if (!h->stranded && code == KP_ECLOSED)
         sentence = "this lease has ended: its pool is closed and everything came back";
-    if (!quiet) kp__misuse(NULL, NULL, sentence);
+    if (!h->quiet) kp__misuse(NULL, NULL, sentence);
     return false;
 }
 
 /* NULL: it is a lease that is held, by the books, for which its lane is shut. Otherwise what the
  * caller most likely did. */
-static const char *what_is_wrong(const kp_lease *lease, bool quiet, struct kp__held *h)
+static const char *what_is_wrong(const kp_lease *lease, struct kp__held *h)
 {
     if (h->stranded) return inherited;
     h->over = kp__has_ended(lease);
-    if (h->slot && h->slot->sub && !(h->over && quiet)) kp__shut(h->pool, h->slot->sub);
+    if (h->slot && h->slot->sub && !(h->over && h->quiet)) kp__shut(h->pool, h->slot->sub);
     if (h->over)
         return "this lease has ended already, through this variable: released twice, or used after "
                "its release";
@@ -123,24 +124,24 @@ static const char *what_is_wrong(const kp_lease *lease, bool quiet, struct kp__h
 
 /* Of a lease that we have come to: is it held? False, without the lock: it is not, which was told
  * as misuse (unless quiet). */
-static bool is_held(const kp_lease *lease, bool quiet, struct kp__held *h, struct kp__todo *todo)
+static bool is_held(const kp_lease *lease, struct kp__held *h, struct kp__todo *todo)
 {
-    const char *sentence = what_is_wrong(lease, quiet, h);
+    const char *sentence = what_is_wrong(lease, h);
     char text[200];
 
     if (!sentence) {
         h->seat = kp__seat_at(h->slot, h->number);
         return true;
     }
-    if (!quiet)
+    if (!h->quiet)
         kp__misuse_within(h->pool, todo, NULL, with_key(h, lease, sentence, text, sizeof text));
     kp__leave(h->pool, todo);
     return false;
 }
 
-bool kp__lease_find(const kp_lease *lease, bool quiet, struct kp__held *h, struct kp__todo *todo)
+bool kp__lease_find(const kp_lease *lease, struct kp__held *h, struct kp__todo *todo)
 {
-    return come_to(lease, quiet, h, todo) && is_held(lease, quiet, h, todo);
+    return come_to(lease, h, todo) && is_held(lease, h, todo);
 }
 
 /* ---- the end of a lease ---------------------------------------------------------------------- */
@@ -182,11 +183,11 @@ static enum readiness made_ready(struct kp__held *h, kp_cause *cause, struct kp_
     *cause = reset ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
     if ((!reset && !validate) || is_going(h)) return READY; /* maybe since is_clean ran */
     if (!kp__stands_by(pool))
-        return kp__job_return(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
-    if (reset) status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, NULL, todo);
+        return kp__return_by_job(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
+    if (reset) status = kp__lent_call(pool, KP_JOB_RESET, h->slot, h->number, NULL, todo);
     if (status == 0 && validate && !is_going(h)) {
         *cause = KP_CAUSE_INVALID;
-        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, NULL, todo);
+        status = kp__lent_call(pool, KP_JOB_VALIDATE, h->slot, h->number, NULL, todo);
     }
     return status == 0 ? READY : status == KP_PENDING ? LATER : UNFIT;
 }
@@ -232,16 +233,16 @@ static bool matters(const struct kp__held *h)
 /* False: its use is to be reported first, and the lease has not ended. */
 static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
 {
-    bool discard = how == KP__DISCARDED, quiet = how >= KP__END_OF_SCOPE;
-    struct kp__held h = { .pool = NULL, .asked = asked };
+    struct kp__held h = { .quiet = how >= KP__END_OF_SCOPE, .asked = asked };
+    bool discard = how == KP__DISCARDED;
     struct kp__todo todo;
 
-    bool there = come_to(lease, quiet, &h, &todo);
-    if (there && !discard && kp__release_late(h.pool, h.slot, lease)) {
+    bool there = come_to(lease, &h, &todo);
+    if (there && !discard && kp__swing_back_locked(h.pool, h.slot, lease)) {
         kp__leave(h.pool, &todo);
         return true;
     }
-    if (!there || !is_held(lease, quiet, &h, &todo)) {
+    if (!there || !is_held(lease, &h, &todo)) {
         lease->resource = NULL;
         return true;
     }
@@ -260,7 +261,7 @@ static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
 bool kp__release(kp_lease *lease, enum kp__lease_end how)
 {
     if (kp__lease_is_none(lease)) return true;
-    enum kp__asked asked = kp__ask(lease);
+    enum kp__asked asked = kp__back_if_clean(lease);
     if (asked != KP__BACK) return end(lease, how, asked);
     kp__mark_ended(lease, lease->opaque[1]);
     return true;
@@ -268,16 +269,16 @@ bool kp__release(kp_lease *lease, enum kp__lease_end how)
 
 void kp_discard(kp_lease *lease)
 {
-    if (lease && !kp__lease_is_none(lease)) (void)end(lease, KP__DISCARDED, KP__UNASKED);
+    if (!kp__lease_is_none(lease)) (void)end(lease, KP__DISCARDED, KP__UNASKED);
 }
 
 void kp__unlend(kp_lease *lease)
 {
-    struct kp__held h = { .pool = NULL };
+    struct kp__held h = { .quiet = true };
     struct kp__todo todo;
 
     kp__here.claimed_wrong = true;
-    if (kp__lease_find(lease, true, &h, &todo)) {
+    if (kp__lease_find(lease, &h, &todo)) {
         KP__TALLY(&h.pool->core, h.slot->sub, gets--);
         KP__TALLY(&h.pool->core, h.slot->sub, hits--);
         h.slot->lends--;

@@ -24,11 +24,12 @@ int kp_retry_now(kp_pool *door, kp_key key)
     struct kp__subpool *sub = NULL;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_retry_now: pool is NULL", NULL, &todo, &code);
+        kp__enter_with(door, key, "kp_retry_now: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
     if (pool->core.phase != KP__OPEN) code = KP_ECLOSED;
-    while (code == 0 && (sub = kp__next_named(pool, key, sub, &code)) != NULL)
+    else if (!kp__every_key(key) && !kp__known(pool, key)) code = KP_ENOTFOUND;
+    while (code == 0 && (sub = kp__next_named(pool, key, sub)) != NULL)
         kp__retry(pool, sub, &todo);
     kp__leave(pool, &todo);
     return code;

@@ -110,3 +110,42 @@ bool kp__make_room(struct kp__pool *pool)
 
     return (wants == 0 && at_rest == 3) || make_more_room(pool);
 }
+
+/* ---- a slot ---------------------------------------------------------------------------------- */
+
+static bool seats_for(struct kp__pool *pool, struct kp__slot *slot, uint32_t seats)
+{
+    struct kp__errand *errand = kp__errand(&pool->core, slot);
+    struct kp__todo todo;
+
+    if (errand->more_room < seats - 1) {
+        kp__todo_init(&todo, pool->world);
+        kp__step_out(pool, &todo);
+        struct kp__seat *more = kp__alloc(pool->world, (seats - 1) * sizeof *more, 16);
+        kp__step_in(pool);
+        if (!more) return false;
+        kp__free(pool->world, errand->more, errand->more_room * sizeof *more);
+        errand->more = more;
+        errand->more_room = seats - 1;
+        pool->seated = true;
+    }
+    errand->seats = seats;
+    kp__list_init(&errand->open_seat);
+    for (uint32_t i = 1; i < seats; i++) *kp__seat_at(slot, i) = (struct kp__seat){ .lent = false };
+    return true;
+}
+
+struct kp__slot *kp__slot_make(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    uint32_t seats = (uint32_t)sub->rules->sharing; /* at most 65536 (fields.c) */
+
+    if (!kp__make_room(pool)) return NULL; /* for a slab: the maps have room since the first key */
+    struct kp__slot *slot = kp__slot_take(&pool->core);
+    if (!slot) return NULL;
+    if (seats_for(pool, slot, seats)) {
+        slot->serial = ++pool->core.serials;
+        return slot;
+    }
+    kp__slot_put(&pool->core, slot);
+    return NULL;
+}

@@ -34,7 +34,7 @@ int64_t kp_rotate(kp_pool *door, kp_key key, int64_t over_ms)
     int64_t many = 0;
     int code;
     struct kp__pool *pool =
-        kp__enter_with(door, key, true, "kp_rotate: pool is NULL", NULL, &todo, &code);
+        kp__enter_with(door, key, "kp_rotate: pool is NULL", NULL, &todo, &code);
 
     if (!pool) return code;
     uint64_t now = kp__time(pool), by = kp__end_of(now, over_ms);
@@ -51,7 +51,7 @@ int64_t kp_rotate(kp_pool *door, kp_key key, int64_t over_ms)
         many = retire_all(pool, by, now, &todo);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
             kp__retry(pool, sub, &todo);
-    } else if ((sub = kp__find(pool, key, false, NULL, &code)) != NULL) {
+    } else if ((sub = kp__find(pool, key)) != NULL) {
         many = retire(&pool->core, sub, by, now, &todo);
         kp__retry(pool, sub, &todo);
         kp__lose_interest(pool, sub, sub->used_at);

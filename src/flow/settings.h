@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Settings: limits (limits.c), budgets (budgets.c) and plans (plan.c), from what the user said to
- * the numbers that decisions are taken by. What is not valid is refused with the field's name. What
- * each option may be on its own: fields.h.
+ * Settings: limits (limits.c, limits_set.c), budgets (budgets.c) and plans (plan.c), from what the
+ * user said to the numbers that decisions are taken by. What is not valid is refused with the
+ * field's name. What each option may be on its own: fields.h.
  */
 #ifndef KP__FLOW_SETTINGS_H
 #define KP__FLOW_SETTINGS_H
@@ -64,6 +64,48 @@ int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds
 /* And together with what the other keys keep, if they replace `old`? With the lock. */
 int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
                      const struct kp__rules *old, kp_why *why);
+
+/* ---- drafts (rules.c) ------------------------------------------------------------------------ */
+
+/* New rules that are worked out from others, for which the lock is given back. They are of use only
+ * if those others are still in their place then. */
+struct kp__draft {
+    struct kp__rules *const *place; /* where the others are: the pool's, or a key's */
+    struct kp__rules *from;         /* the others; kept, so that no newer ones get their address */
+    struct kp__rules *rules;        /* the new ones; NULL: not made, or taken by the caller */
+};
+
+/* Begin a draft from the rules in this place; make it, of limits; and end it, in any case. All with
+ * the lock. To make it, the lock is given back meanwhile. To end it, only if there is something to
+ * free: not if its rules were taken, and what they are from is still in use.
+ * Making answers 0, or why these limits are refused; or KP_EAGAIN: begin again, with the rules that
+ * are in that place now. */
+void kp__draft_begin(struct kp__draft *d, struct kp__rules *const *place);
+int kp__draft_make(struct kp__pool *pool, struct kp__draft *d, const kp_limits *limits, kp_why *why,
+                   struct kp__todo *todo);
+void kp__draft_end(struct kp__pool *pool, struct kp__draft *d);
+
+/* The groups that these rules name, and the pair of both. With the lock. KP_EAGAIN: one had to be
+ * made, for which the lock was given back, so the caller has to look at all again. */
+int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules,
+                  struct kp__group *group[KP__GROUPS_AND_PAIR]);
+
+/* ---- do uses count? -------------------------------------------------------------------------- */
+
+/* Does any circuit of this pool count uses, or did one ever? */
+static inline bool kp__uses_count(const kp_pool *door)
+{
+    /* relaxed: a use that ends while limits are being set may count as one from before or after */
+    return atomic_load_explicit(&door->uses_count, memory_order_relaxed);
+}
+
+/* A key is about to have these rules. With the lock. */
+static inline void kp__note_rules(struct kp__pool *pool, const struct kp__rules *rules)
+{
+    /* relaxed: as in kp__uses_count */
+    if (kp__breaks(rules, KP_BREAK_USE))
+        atomic_store_explicit(&pool->door->uses_count, true, memory_order_relaxed);
+}
 
 /* ---- budgets --------------------------------------------------------------------------------- */
 

@@ -135,7 +135,7 @@ static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask
 
     int code = pool->core.phase == KP__OPEN ? check_for_loop(pool, r->why) : 0;
     if (code != 0) pool->core.seldom.refusals++;
-    else code = kp__get_begin(g, key, ask, true, todo);
+    else code = kp__get_begin(g, key, ask, todo);
     if (code == 0 && r->grant.kind == KP__GRANT_NO)
         kp__get_end(g, code = r->grant.code, &none, todo);
     if (code != 0) {

@@ -98,10 +98,12 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
         kp__shut_all(pool);
         s = kp__stats_of_all(&pool->core);
     } else if ((code = kp__check_key(pool, key, NULL, &todo)) == 0) {
-        struct kp__subpool *sub = kp__find(pool, key, false, NULL, &code);
+        struct kp__subpool *sub = kp__find(pool, key);
         if (sub) {
             s = kp__stats_of(sub);
             kp__lose_interest(pool, sub, sub->used_at);
+        } else {
+            code = KP_ENOTFOUND;
         }
     }
     if (out) copy_out(&s, out, size);

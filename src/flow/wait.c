@@ -55,7 +55,8 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
     if (!late) give_up_making(g, checking, now, todo);
     else if (r->at_once) r->grant.code = KP_EAGAIN; /* it is not to wait */
-    return job && now >= job->until ? kp__job_not_needed(job) : NULL; /* else it has its own time */
+    /* else it has a time of its own */
+    return job && now >= job->until ? kp__job_hurry_begin(job) : NULL;
 }
 
 /* When it gives up: at its deadline, or when what is under way for it has taken too long. */

@@ -141,7 +141,7 @@ static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool
 
     kp__todo_init(&todo, pool->world);
     if (kp__check_key(pool, key, why, &todo) != 0) return NULL;
-    struct kp__subpool *sub = kp__find(pool, key, true, &cause, &code);
+    struct kp__subpool *sub = kp__find_or_make(pool, key, &cause, &code);
     if (!sub) {
         say_no_rules(&cause, code, why);
         return NULL;

@@ -169,7 +169,7 @@ static void the_mark_of_a_probe_must_go_by_way_of_its_victims(void **state)
         s.now += 100;
         assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
         assert_ptr_equal(r.slot, victim);
-        struct kp__errand *errand = kp__errand(&s.core, victim); /* as kp__destroy_for does */
+        struct kp__errand *errand = kp__errand(&s.core, victim); /* as flow/victim.c does */
         errand->victim.heir = sub;
         errand->probe = kp__probe_take(&r);
         kp__wait_again(&s.core, &r, victim, s.now, &s.todo);

@@ -6,7 +6,7 @@
  */
 #include "core_stage.h"
 
-/* A request of `heir` waits for the end of its victim, as kp__destroy_for has it. */
+/* A request of `heir` waits for the end of its victim, as flow/victim.c has it. */
 static struct kp__slot *await_victim(struct stage *s, struct kp__subpool *heir,
                                      struct kp__request *r)
 {

@@ -157,7 +157,7 @@ static void get(struct player *p)
     struct kp__pool *pool = enter(p, p->pool, &todo);
     p->get = (struct kp__get){ .pool = pool, .request = &p->request };
     kp__request_init(&p->request, false, NULL, NULL);
-    assert_int_equal(kp__get_begin(&p->get, kp_str(names[p->key]), NULL, false, &todo), 0);
+    assert_int_equal(kp__get_begin(&p->get, kp_str(names[p->key]), NULL, &todo), 0);
     fall_asleep(p, &todo);
     kp__leave(pool, &todo);
 }
