@@ -17,7 +17,9 @@ extern "C" {
 /* ---- open and close -------------------------------------------------------------------------- */
 
 /* kp_pool_open for bindings: they pass the size of the struct they know and the version they were
- * built for.
+ * built for. If these do not fit the library (a shorter struct, another minor version), the answer
+ * is KP_ECONFIG, and the sentence goes where misuse without a pool does (kp_on_misuse): where such
+ * a struct has its `why` is not known.
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_pool_open. */
 KP_API int kp_pool_open_sized(const kp_options *options, size_t size, int version,
                               kp_pool **out) KP_NODISCARD;
