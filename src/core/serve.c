@@ -30,6 +30,13 @@ static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEU
     return n;
 }
 
+const struct kp__request *kp__head(const struct kp__subpool *sub)
+{
+    struct kp__request *head[KP__QUEUES];
+
+    return heads(sub, head) > 0 ? head[0] : NULL;
+}
+
 static void shed_learn(struct kp__core *core, const struct kp__request *request, uint64_t now)
 {
     struct kp__subpool *sub = request->sub;

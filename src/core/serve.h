@@ -25,6 +25,9 @@ struct kp__lack {
 bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
                 struct kp__todo *todo, struct kp__lack *lack);
 
+/* The request of a key that is next, or NULL: nobody waits for what comes. */
+const struct kp__request *kp__head(const struct kp__subpool *sub);
+
 /* Give whatever is free to whoever is next: in this key, then wherever a budget has something left.
  * The heart of L1. */
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
