@@ -113,6 +113,9 @@ public:
     void report(int result) noexcept { kp_lease_report(&lease_, result); }
     bool read(kp_lease_about &about) const noexcept { return kp_lease_read(&lease_, &about); }
 
+    // The bare lease, for functions that take one and do not end it (kp_http_start, kp_socket_fd).
+    const kp_lease *raw() const noexcept { return &lease_; }
+
     // The bare lease, which is yours to end from now on.
     kp_lease detach() noexcept
     {

@@ -392,7 +392,7 @@ typedef struct kp_options {
     const char *name;                               /* in reports and messages; copied */
     kp_driver   driver;
     kp_limits   limits;                             /* of every key ... */
-    /* ... and this edits them for one key, once, when the key appears */
+    /* ... and this edits them for one key, once, when the key appears: 0 is zero here (R2) */
     void      (*limits_for)(kp_key key, kp_limits *limits, void *ctx);
     kp_budget   budget;
     kp_key_type key_type;

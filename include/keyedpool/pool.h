@@ -17,7 +17,9 @@ extern "C" {
 /* ---- open and close -------------------------------------------------------------------------- */
 
 /* kp_pool_open for bindings: they pass the size of the struct they know and the version they were
- * built for.
+ * built for. If these do not fit the library (a shorter struct, another minor version), the answer
+ * is KP_ECONFIG, and the sentence goes where misuse without a pool does (kp_on_misuse): where such
+ * a struct has its `why` is not known.
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_pool_open. */
 KP_API int kp_pool_open_sized(const kp_options *options, size_t size, int version,
                               kp_pool **out) KP_NODISCARD;
@@ -221,6 +223,7 @@ KP_API int kp_retry_now(kp_pool *pool, kp_key key);
  * Waiting requests are decided anew at once, and what KP_EREFUSED stopped may be tried again. Idle
  * resources that are now too many are destroyed, lent ones when they come back; nothing is taken
  * from borrowers. limits_for is asked about keys to come, not about those that exist.
+ * `why` may be NULL.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies limits.
  * Errors: KP_ECONFIG (why->field), KP_ENOTFOUND (no such key, or it is being made right now),
  * KP_ENOMEM, KP_ECLOSED, KP_EFORKED, KP_EMISUSE; then nothing has changed (KP_ENOMEM with
@@ -255,7 +258,8 @@ KP_API int64_t kp_drain(kp_pool *pool, kp_key key, int64_t within_ms) KP_NODISCA
  * new budget. Idle resources that are now too many are destroyed (least recently used first; what a
  * key has to keep, last), lent ones when they come back. Nothing is taken from borrowers; existing
  * keys and requests stay. max_lent = KP_NONE pauses the whole pool: nobody gets anything until it
- * is raised. The change takes effect whole or not at all; each key is looked at once.
+ * is raised. The change takes effect whole or not at all; each key is looked at once. `why` may be
+ * NULL.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies budget.
  * Errors: KP_ECONFIG (why->field): a value that kp_pool_open would refuse; less than what existing
  * keys have to keep (limits.min_live, floor); or a group_max_live that had no limit at open, since

@@ -56,7 +56,8 @@ typedef struct kp_stats {               /* append only; the readers pass its siz
 #undef X
 } kp_stats;
 
-/* kp_stats_read for bindings: they pass the size of the struct they know.
+/* kp_stats_read for bindings: they pass the size of the struct they know. Counters that the library
+ * does not know are 0.
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_stats_read. */
 KP_API int kp_stats_read_sized(kp_pool *pool, kp_key key, kp_stats *out, size_t size);
 
@@ -69,7 +70,7 @@ static inline int kp_stats_read(kp_pool *pool, kp_key key, kp_stats *out)
     return kp_stats_read_sized(pool, key, out, sizeof *out);
 }
 
-/* kp_each_key for bindings.
+/* kp_each_key for bindings: they pass the size of the struct they know, as to kp_stats_read_sized.
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_each_key. */
 KP_API int kp_each_key_sized(kp_pool *pool,
                              int (*fn)(kp_key key, const kp_stats *stats, void *arg),

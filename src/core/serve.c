@@ -29,6 +29,13 @@ static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEU
     return n;
 }
 
+const struct kp__request *kp__head(const struct kp__subpool *sub)
+{
+    struct kp__request *head[KP__QUEUES];
+
+    return heads(sub, head) > 0 ? head[0] : NULL;
+}
+
 /* ---- turns (KP_EVENTUAL) --------------------------------------------------------------------- */
 
 /* In one round (KP__ROUND) everybody is to have a turn: those that hold a resource and those that

@@ -13,6 +13,9 @@
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo);
 
+/* The request of a key that is next, or NULL: nobody waits for what comes. */
+const struct kp__request *kp__head(const struct kp__subpool *sub);
+
 /* Give whatever is free to whoever is next: in this key, then wherever a budget has something left.
  * The heart of L1 (I4, I5). */
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now,

@@ -3,6 +3,7 @@
  * Opening: read the options, refuse those that cannot work (a key's limits: limits.c), fill in the
  * defaults, put the pool together.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -344,15 +345,30 @@ int kp__pool_reopen(kp_pool *door, const struct kp__pool *old, struct kp__pool *
     return code;
 }
 
+/* Where a struct of another header has its `why` is not known: the process is told. */
+static int refuse_header(size_t size, int version)
+{
+    char sentence[sizeof((kp_why *)0)->text];
+
+    snprintf(sentence, sizeof sentence, "kp_pool_open: a header of %d.%d.%d (%zu bytes of options) "
+             "and a library of %d.%d.%d (%zu) do not fit together; nothing was opened",
+             version / 1000000, version / 1000 % 1000, version % 1000, size, KP_VERSION_MAJOR,
+             KP_VERSION_MINOR, KP_VERSION_PATCH, sizeof(kp_options));
+    (void)kp__misuse(NULL, NULL, sentence);
+    return KP_ECONFIG;
+}
+
 /* The caller's struct may be longer than ours (a newer header), if the part that we do not know is
  * zero. */
 static int read_options(const kp_options *given, size_t size, int version, kp_options *o)
 {
-    memset(o, 0, sizeof *o);
-    if (size < sizeof *o || version / 1000 != KP_VERSION / 1000) return KP_ECONFIG;
+    if (size < sizeof *o || version / 1000 != KP_VERSION / 1000)
+        return refuse_header(size, version);
     memcpy(o, given, sizeof *o);
     for (size_t i = sizeof *o; i < size; i++)
-        if (((const char *)given)[i]) return KP_ECONFIG;
+        if (((const char *)given)[i])
+            return kp__refused(o->why, "version", "an option is set that this library does not "
+                                                  "know; is the header newer?");
     return 0;
 }
 
@@ -367,8 +383,7 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     if (!given || !out)
         return kp__misuse(NULL, given && size >= sizeof o ? given->why : NULL,
                           "kp_pool_open: options or out is NULL; nothing was opened");
-    if ((code = read_options(given, size, version, &o)) != 0)
-        return kp__refused(o.why, "version", "the header and the library do not fit together");
+    if ((code = read_options(given, size, version, &o)) != 0) return code;
     if (o.why) memset(o.why, 0, sizeof *o.why);
     struct kp__world world = world_of(o.world);
     kp_limits limits = kp__limits_merge(&o.limits, NULL);

@@ -116,18 +116,20 @@ int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats
 {
     struct kp__todo todo;
     struct kp__subpool *sub;
+    struct { kp_stats known; uint64_t later[64]; } s = { 0 }; /* for a caller's newer header */
     int code, stop = 0;
     struct kp__pool *pool = kp__enter(door, &todo, &code);
 
-    (void)size; /* a caller with a newer header must read no further than the library's struct */
     if (!pool) return kp__no_pool(code, NULL, "kp_each_key: pool is NULL");
     if (!fn) stop = kp__misuse_within(pool, &todo, NULL, "kp_each_key: fn is NULL");
+    else if (size > sizeof s)
+        stop = kp__misuse_within(pool, &todo, NULL, "kp_each_key: size is not that of a kp_stats");
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
-        kp_stats s = kp__stats_of(sub);
+        s.known = kp__stats_of(sub);
         if (stop != 0) continue; /* walk to the end: that gives up the interest in each key */
         kp__step_out(pool, &todo);
         int cancel = kp__cancel_hold();
-        stop = fn(kp__key_of(pool, sub), &s, arg);
+        stop = fn(kp__key_of(pool, sub), &s.known, arg);
         kp__cancel_free(cancel);
         kp__step_in(pool);
     }

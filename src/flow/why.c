@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "core/background.h"
+#include "core/serve.h"
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
@@ -180,19 +181,31 @@ static bool holds_invalidated(const struct kp__subpool *sub)
     return false;
 }
 
-static void say_timeout(const struct kp__core *core, const struct kp__subpool *sub, kp_why *why)
+/* What binds the first of those ahead, if they are what this request waited for; else NULL. */
+static const char *bound_of_first(const struct kp__request *request, uint32_t ahead)
 {
+    const struct kp__request *first = ahead > 0 ? kp__head(request->sub) : NULL;
+
+    if (!first || request->limit != KP__BY_WAIT_ORDER) return NULL;
+    return kp__limit_name[first->limit];
+}
+
+static void say_timeout(const struct kp__core *core, const struct kp__request *request, kp_why *why)
+{
+    const struct kp__subpool *sub = request->sub;
     const struct kp__failure *last = sub->rare->health.last;
+    const char *first = bound_of_first(request, why->ahead), *bound = first ? first : why->limit;
 
     why->text[0] = 0;
     kp__say_more(why,
                  "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
                  ", creating %" PRIu32 "), %" PRIu32 " ahead",
                  why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
+    if (first) kp__say_more(why, ", the first by %s", first);
     /* before what is in fields of its own, if there is no room for all */
     if (last && sub->rare->health.failures > 0)
         kp__say_last(why, kp__failure_text(last), 150);
-    if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
+    if (strcmp(bound, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
         kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
                      core->live.used, core->live.cap, core->count[KP__IDLE]);
     if (holds_invalidated(sub))
@@ -294,7 +307,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
     if (code == KP_ETIMEDOUT) {
         if (sub->rare->health.last && sub->rare->health.failures)
             why->vendor_code = sub->rare->health.last->vendor_code;
-        say_timeout(core, sub, why);
+        say_timeout(core, request, why);
     } else if (cause.code) {
         why->vendor_code = cause.vendor_code;
         memcpy(why->field, cause.field, sizeof why->field);

@@ -10,6 +10,8 @@ out=${1:?folder}
 cc=${CC:-cc}
 python3 tools/amalgamate.py --out "$out"
 cp examples/hello.c "$out/app.c"
+cp include/keyedpool.hpp include/keyedpool_watch.h include/keyedpool_epoll.h "$out"
+cp examples/raii.cpp examples/own_driver.c "$out"
 cd "$out"
 "$cc" -I. keyedpool.c app.c -pthread -o app
 no_cut=-Wno-format-truncation      # text of fixed size is cut on purpose
@@ -18,6 +20,14 @@ no_cut=-Wno-format-truncation      # text of fixed size is cut on purpose
 "$cc" $no_cut -std=c11 -O2 -Wall -Wextra -Wshadow -Wconversion -Wpedantic -Werror -c keyedpool.c \
     -o keyedpool.o
 ./app
+
+echo "== the headers for C++ and event loops beside it"
+"$cc" -I. own_driver.c keyedpool.o -pthread -o own_driver
+./own_driver
+if command -v c++ >/dev/null 2>&1; then
+    c++ -std=c++17 -I. raii.cpp keyedpool.o -pthread -o raii
+    ./raii
+fi
 
 # A module that is loaded later may have a copy of its own, besides the program's.
 cat >host.c <<'END'

@@ -30,6 +30,11 @@ for page in $(grep -rhoE 'docs/[A-Z]+\.md' "$prefix/include" | sort -u); do
     find "$prefix/share" -path "*/$page" | grep -q . || { echo "no $page" >&2; exit 1; }
 done
 
+echo "== the examples that installed pages refer to"
+for example in $(grep -rhoE 'examples/[a-z_]+\.(c|cpp)' "$prefix/share" | sort -u); do
+    find "$prefix/share" -path "*/$example" | grep -q . || { echo "no $example" >&2; exit 1; }
+done
+
 if [ -d "$build/man/man3" ]; then
     echo "== a man page of each function and header"
     find "$prefix" -name 'libkeyedpool*.so' -exec nm -D --defined-only {} + |

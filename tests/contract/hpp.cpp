@@ -94,6 +94,21 @@ void a_pool_that_was_closed_must_be_open_after_open(void **)
     assert_true(kp_is_pool(pool.raw()));
 }
 
+// As the adapters' functions take it: kp_http_start, kp_socket_fd, ...
+void the_bare_lease_must_be_there_to_be_handed_on(void **)
+{
+    kp::pool<int> pool;
+    kp_lease_about about{};
+    assert_int_equal(pool.open(options()), 0);
+    auto lease = pool.get(kp::key("k"));
+    assert_ptr_equal(lease.raw()->resource, lease.get());
+    assert_true(kp_lease_read(lease.raw(), &about));
+    assert_int_equal(about.serial, 1);
+    lease.release();
+    assert_false(kp_lease_read(lease.raw(), &about));
+    assert_int_equal(pool.close(), 0);
+}
+
 void a_key_of_fields_must_print_its_numbers_as_c_does(void **)
 {
     struct peer {
@@ -125,6 +140,7 @@ int main()
         cmocka_unit_test(a_get_from_a_closed_pool_must_say_closed),
         cmocka_unit_test(a_pool_that_ends_must_be_closed_unless_it_was),
         cmocka_unit_test(a_pool_that_was_closed_must_be_open_after_open),
+        cmocka_unit_test(the_bare_lease_must_be_there_to_be_handed_on),
         cmocka_unit_test(a_key_of_fields_must_print_its_numbers_as_c_does),
     };
 

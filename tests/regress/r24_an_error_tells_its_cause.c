@@ -72,6 +72,7 @@ static void a_time_out_in_the_queue_must_name_the_limit_and_the_numbers(void **s
     HOUSE_IS(&h, house_fails(&h, "orders", 1000), KP_ETIMEDOUT);
     assert_string_equal(h.why.limit, "wait_order"); /* another was ahead ... */
     HOUSE_IS(&h, h.why.ahead, 1);
+    assert_non_null(strstr(h.why.text, "1 ahead, the first by max_live; oldest lease"));
     visitor_end(&v);
     HOUSE_IS(&h, v.rc, KP_ETIMEDOUT);
     assert_string_equal(v.why.limit, "max_live"); /* ... and that is what he waited for */
@@ -88,6 +89,7 @@ static void a_time_out_in_the_queue_must_name_the_limit_and_the_numbers(void **s
 
 static void a_time_out_by_the_budget_must_say_what_all_keys_have(void **state)
 {
+    struct visitor v = { 0 };
     struct house h;
     kp_lease lease[2];
     kp_options o = house_plan(&h, 1, NULL, NULL);
@@ -99,7 +101,11 @@ static void a_time_out_by_the_budget_must_say_what_all_keys_have(void **state)
     HOUSE_IS(&h, house_fails(&h, "bills", 1000), KP_ETIMEDOUT);
     assert_string_equal(h.why.limit, "budget.max_live");
     HOUSE_IS(&h, h.why.live, 0); /* of this key */
-    assert_non_null(strstr(h.why.text, "over all keys live 2 of 2"));
+    assert_non_null(strstr(h.why.text, "0 ahead; over all keys live 2 of 2"));
+    visitor_send(&h, &v, "bills", 1500);
+    HOUSE_IS(&h, house_fails(&h, "bills", 1000), KP_ETIMEDOUT);
+    assert_non_null(strstr(h.why.text, "the first by budget.max_live; over all keys live 2 of 2"));
+    visitor_end(&v);
     for (int i = 0; i < 2; i++) house_release(&h, &lease[i]);
     house_close(&h);
 }

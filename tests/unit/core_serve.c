@@ -22,11 +22,13 @@ static void a_request_must_be_refused_for_the_reason_that_binds_first(void **sta
     stage_lend(&s, b);
     assert_int_equal(stage_ask(&s, a, &r[0], KP_DONT_WAIT), KP__GRANT_NO);
     STAGE_NO(&r[0], KP_EAGAIN, "max_live");
+    assert_null(kp__head(a));
     assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_WAIT);
     assert_string_equal(kp__limit_name[r[1].limit], "max_live");
     assert_int_equal(stage_ask(&s, a, &r[2], KP_DONT_WAIT), KP__GRANT_NO);
     STAGE_NO(&r[2], KP_EAGAIN, "wait_order"); /* another is ahead */
     assert_int_equal(stage_ask(&s, a, &r[3], 0), KP__GRANT_WAIT);
+    assert_ptr_equal(kp__head(a), &r[1]);
     assert_int_equal(stage_ask(&s, a, &r[4], 0), KP__GRANT_NO);
     STAGE_NO(&r[4], KP_EFULL, "max_waiting");
     assert_int_equal(stage_ask(&s, b, &r[5], 0), KP__GRANT_WAIT);

@@ -106,6 +106,61 @@ static void limits_set_for_all_must_count_for_a_key_that_is_being_made(void **st
     }
 }
 
+/* ---- a configuration that is read anew meanwhile --------------------------------------------- */
+
+static struct { kp_pool *pool; int64_t most; } config;
+
+static int set_from_config(kp_key key, const kp_stats *stats, void *arg)
+{
+    const kp_limits limits = { .max_live = config.most };
+
+    (void)stats;
+    *(int *)arg = kp_limits_set(config.pool, key, &limits, NULL);
+    return 0;
+}
+
+/* It changes when this key has just read it. */
+static void read_config(kp_key key, kp_limits *limits, void *ctx)
+{
+    int rc = 0;
+
+    (void)key;
+    (void)ctx;
+    limits->max_live = config.most;
+    config.most = 7;
+    assert_int_equal(kp_each_key(config.pool, set_from_config, &rc), 0);
+    assert_int_equal(rc, KP_ENOTFOUND);
+}
+
+static void set_if_made(const kp_event *event, void *ctx)
+{
+    int rc = 0;
+
+    (void)ctx;
+    if (event->kind != KP_EVENT_KEY_MADE) return;
+    assert_int_equal(set_from_config(event->key, NULL, &rc), 0);
+    assert_int_equal(rc, 0);
+}
+
+static void a_key_that_was_being_made_must_take_limits_when_it_is_told(void **state)
+{
+    struct stage s;
+    kp_limits limits;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits_for = read_config;
+    s.options.on_event = set_if_made;
+    config.most = 3;
+    stage_open(&s);
+    config.pool = s.pool;
+    kp_lease lease = stage_get(&s, "a");
+    assert_int_equal(kp_limits_read(s.pool, kp_str("a"), &limits), 0);
+    assert_int_equal(limits.max_live, 7);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 /* ---- the same group meanwhile ---------------------------------------------------------------- */
 
 static kp_lease second;
@@ -180,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_for_limits_that_are_refused_must_be_told_the_field),
         cmocka_unit_test(limits_set_for_all_must_count_for_a_key_that_is_being_made),
+        cmocka_unit_test(a_key_that_was_being_made_must_take_limits_when_it_is_told),
         cmocka_unit_test(a_group_that_two_keys_make_at_once_must_be_one),
         cmocka_unit_test(a_group_for_which_there_is_no_memory_must_be_refused_in_words),
     };

@@ -28,6 +28,41 @@ static const char *explain(struct stage *s, kp_key key)
         if (strstr(said_, part)) fail_msg("\"%s\" in: %s", part, said_);       \
     } while (0)
 
+/* As one who was compiled with a header that knows 64 counters more. */
+struct longest {
+    kp_stats stats;
+    uint64_t later[64];
+};
+
+static int see_what_is_later(kp_key key, const kp_stats *stats, void *arg)
+{
+    const struct longest *seen = (const struct longest *)(const void *)stats;
+
+    (void)key;
+    assert_int_equal(seen->stats.lent, 1);
+    for (size_t i = 0; i < 64; i++) assert_int_equal(seen->later[i], 0);
+    ++*(int *)arg;
+    return 0;
+}
+
+static void each_keys_statistics_must_fit_callers_old_and_new(void **state)
+{
+    struct stage s;
+    int seen = 0;
+
+    (void)state;
+    stage_raise(&s);
+    kp_lease lease = stage_get(&s, "a");
+    assert_int_equal(kp_each_key_sized(s.pool, see_what_is_later, &seen, sizeof(struct longest)),
+                     0);
+    assert_int_equal(seen, 1);
+    assert_int_equal(kp_each_key_sized(s.pool, see_what_is_later, &seen,
+                                       sizeof(struct longest) + 1), KP_EMISUSE);
+    assert_int_equal(seen, 1);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 static void statistics_must_fit_callers_old_and_new(void **state)
 {
     struct stage s;
@@ -431,6 +466,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statistics_must_fit_callers_old_and_new),
+        cmocka_unit_test(each_keys_statistics_must_fit_callers_old_and_new),
         cmocka_unit_test(what_is_being_validated_must_be_no_hit_yet),
         cmocka_unit_test(a_key_that_is_none_must_not_be_counted),
         cmocka_unit_test(the_pool_must_be_explained_with_its_budgets),
