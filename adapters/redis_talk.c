@@ -363,5 +363,7 @@ int kp__redis_hear(struct kp__redis_talk *t, int ready, int *status)
         if (*status)
             return 0;
     }
+    if (c->reader->pos < c->reader->len)        /* the next borrower would read it */
+        *status = kp__redis_fail(t->job, EPROTO, "more came than was asked for");
     return 0;
 }
