@@ -51,6 +51,8 @@
  * on by itself after curl_easy_pause.
  *
  * CURLOPT_NOSIGNAL is set, so libcurl lets SIGPIPE through where TLS raises it: ignore that signal.
+ * Connections are closed on exec; two descriptors of each handle, by which libcurl wakes itself,
+ * may not be.
  */
 #ifndef KEYEDPOOL_HTTP_H
 #define KEYEDPOOL_HTTP_H
