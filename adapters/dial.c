@@ -172,6 +172,18 @@ static int connected(struct kp__dial *d)
     return 0;
 }
 
+/* 0; or ECONNREFUSED: nobody listens on that port, so the kernel could give its number to the very
+ * socket that calls there, which has called itself. */
+static int answered(int fd)
+{
+    struct sockaddr_storage here = { 0 }, there = { 0 };
+    socklen_t size = sizeof here, other = sizeof there;
+
+    return getsockname(fd, (struct sockaddr *)&here, &size) == 0 &&
+           getpeername(fd, (struct sockaddr *)&there, &other) == 0 &&
+           memcmp(&here, &there, sizeof here) == 0 ? ECONNREFUSED : 0;
+}
+
 /* Try the next address; `code` says how the one before failed. Each gets its share of the time
  * left, so that a silent one leaves time for the others. */
 static int try_next(struct kp__dial *d, int code)
@@ -182,9 +194,10 @@ static int try_next(struct kp__dial *d, int code)
         d->next = a->ai_next;
         d->turn_ns = kp__until_ns(kp__left_ms(d->until_ns) / d->rest--);
         d->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (d->fd >= 0 && connect(d->fd, a->ai_addr, a->ai_addrlen) == 0)
+        code = d->fd >= 0 && connect(d->fd, a->ai_addr, a->ai_addrlen) == 0 ? answered(d->fd)
+                                                                            : errno;
+        if (code == 0)
             return connected(d);
-        code = errno;
         if (d->fd >= 0 && (code == EINPROGRESS || code == EINTR))
             return POLLOUT;
         if (d->fd >= 0)
@@ -249,6 +262,8 @@ int kp__dial_go_on(struct kp__dial *d, bool ready)
     }
     if (ready && getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &code, &size) != 0)
         code = errno;
+    if (code == 0)
+        code = answered(d->fd);
     if (code == 0)
         return connected(d);
     (void)close(d->fd);

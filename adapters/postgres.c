@@ -283,7 +283,7 @@ static void work_begin(struct work *w, kp_job *job, PGconn *conn)
 {
     static const struct kp__work_kind kind = {
         .size = sizeof *w, .step = step, .wait = wait_of, .finish = finish,
-        .no_memory = kp__pg_fail_memory, .unwanted = kp__pg_fail_unwanted,
+        .unwatched = kp__pg_fail_unwatched, .unwanted = kp__pg_fail_unwanted,
     };
     const kp_pg_options *o = job->ctx;
     bool create = job->kind == KP_JOB_CREATE;

@@ -26,6 +26,7 @@ int kp__pg_fail_lost(kp_job *job, PGconn *conn, int ended);    /* kp__pg_end_of,
 int kp__pg_fail_late(kp_job *job, const PGconn *conn, bool connecting);
 int kp__pg_fail_left(kp_job *job, const char *what);
 int kp__pg_fail_memory(kp_job *job);
+int kp__pg_fail_unwatched(kp_job *job, int rc);
 int kp__pg_fail_unwanted(kp_job *job);
 
 /* 0 if the result is a good one. */

@@ -158,6 +158,14 @@ int kp__pg_fail_memory(kp_job *job)
     return kp_job_fail(job, NO_MEMORY, "postgres: out of memory (53200)");
 }
 
+/* Two watches of one descriptor are misuse to most event loops. */
+int kp__pg_fail_unwatched(kp_job *job, int rc)
+{
+    return rc == KP_ENOMEM
+               ? kp__pg_fail_memory(job)
+               : kp__pg_fail_left(job, "it cannot be watched: does a borrower's watch go on?");
+}
+
 int kp__pg_fail_unwanted(kp_job *job)
 {
     return kp_job_fail(job, CANCELED, "postgres: nobody waited for it any more (57014)");

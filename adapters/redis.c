@@ -208,7 +208,7 @@ static void work_begin(struct work *w, kp_job *job, struct kp__redis *r)
 {
     static const struct kp__work_kind kind = {
         .size = sizeof *w, .step = step, .wait = wait_of, .finish = finish,
-        .no_memory = kp__redis_fail_memory, .unwanted = kp__redis_fail_unwanted,
+        .unwatched = kp__redis_fail_unwatched, .unwanted = kp__redis_fail_unwanted,
     };
     const kp_redis_options *o = job->ctx;
     int64_t check_ms = o->check_timeout_ms ? o->check_timeout_ms : CHECK_DEFAULT_MS;

@@ -59,7 +59,7 @@ int kp__redis_hear(struct kp__redis_talk *t, int ready, int *status);
 int kp__redis_fail(kp_job *job, int code, const char *sentence);
 int kp__redis_fail_broken(kp_job *job, const struct kp__redis *r);     /* at once: reads errno */
 int kp__redis_fail_late(kp_job *job, const struct kp__redis *r);
-int kp__redis_fail_memory(kp_job *job);                                 /* none to wait with */
+int kp__redis_fail_unwatched(kp_job *job, int rc);
 int kp__redis_fail_unwanted(kp_job *job);
 
 /* The timeout of each read and write from now on; 0: none. */

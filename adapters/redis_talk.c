@@ -64,9 +64,12 @@ int kp__redis_fail_late(kp_job *job, const struct kp__redis *r)
     return kp__redis_fail(job, fault.code, fault.text);
 }
 
-int kp__redis_fail_memory(kp_job *job)
+/* Two watches of one descriptor are misuse to most event loops. */
+int kp__redis_fail_unwatched(kp_job *job, int rc)
 {
-    return kp__redis_fail(job, ENOMEM, "out of memory in the watcher");
+    if (rc == KP_ENOMEM)
+        return kp__redis_fail(job, ENOMEM, "out of memory in the watcher");
+    return kp__redis_fail(job, EBUSY, "it cannot be watched: does a borrower's watch go on?");
 }
 
 int kp__redis_fail_unwanted(kp_job *job)
@@ -363,5 +366,7 @@ int kp__redis_hear(struct kp__redis_talk *t, int ready, int *status)
         if (*status)
             return 0;
     }
+    if (c->reader->pos < c->reader->len)        /* the next borrower would read it */
+        *status = kp__redis_fail(t->job, EPROTO, "more came than was asked for");
     return 0;
 }

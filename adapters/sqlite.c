@@ -4,8 +4,8 @@
  *
  * On statements left open: FTS, R-tree and other virtual tables keep prepared statements of their
  * own, which appear in sqlite3_next_stmt like all others. If one of those is finalised, the table
- * crashes later. So where the schema has a virtual table, statements are reset instead of
- * finalised, and only running ones count as left open.
+ * crashes later. So where the schema has a virtual table, or cannot be read, statements are reset
+ * instead of finalised, and only running ones count as left open.
  */
 #include "keyedpool_sqlite.h"
 
@@ -233,10 +233,11 @@ static bool has_virtual_tables(sqlite3 *db)
     static const char schemas[] = "SELECT name FROM pragma_database_list";
     sqlite3_stmt *names, *one;
     bool found = false;
+    int rc;
 
     if (sqlite3_prepare_v2(db, schemas, -1, &names, NULL) != SQLITE_OK)
         return true;
-    while (!found && sqlite3_step(names) == SQLITE_ROW) {
+    while ((rc = sqlite3_step(names)) == SQLITE_ROW && !found) {
         char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_master"
                                     " WHERE type = 'table' AND rootpage = 0 LIMIT 1",
                                     (const char *)sqlite3_column_text(names, 0));
@@ -250,7 +251,7 @@ static bool has_virtual_tables(sqlite3 *db)
         sqlite3_free(sql);
     }
     (void)sqlite3_finalize(names);
-    return found;
+    return found || rc != SQLITE_DONE;  /* locked, say */
 }
 
 /* Count the borrower's statements, and finalise them where that is wanted and safe. `sql` gets the

@@ -51,13 +51,13 @@ static int run_here(struct kp__work *w, int wanted, void **resource)
 
 /* ---- through a watcher ----------------------------------------------------------------------- */
 
-static bool watch(struct kp__work *w, int wanted)
+static int watch(struct kp__work *w, int wanted)
 {
     struct kp__wait on = w->kind->wait(w);
     int events = (wanted & POLLIN ? KP_WATCH_READ : 0) | (wanted & POLLOUT ? KP_WATCH_WRITE : 0);
 
     w->wanted = wanted;
-    return w->watcher->start(w->watcher, &w->watch, on.fd, events, kp__left_ms(on.until_ns)) == 0;
+    return w->watcher->start(w->watcher, &w->watch, on.fd, events, kp__left_ms(on.until_ns));
 }
 
 static void answer(struct kp__work *w)
@@ -74,43 +74,47 @@ static void told(kp_watch *watched, int events)
 {
     struct kp__work *w = watched->arg;
     int ready = (events & KP_WATCH_READ ? POLLIN : 0) | (events & KP_WATCH_WRITE ? POLLOUT : 0);
-    int wanted = in_time(w, ready ? w->kind->step(w, ready) : w->wanted);
+    int wanted = in_time(w, ready ? w->kind->step(w, ready) : w->wanted), rc = 0;
 
-    if (wanted && watch(w, wanted))
+    if (wanted && (rc = watch(w, wanted)) == 0)
         return;
-    if (wanted)
-        w->status = w->kind->no_memory(w->job);
+    if (rc)
+        w->status = w->kind->unwatched(w->job, rc);
     answer(w);
 }
 
-/* Copy it to where it stays put, and have it watched. */
-static bool hand_over(const struct kp__work *here, int wanted)
+/* Copy it to where it stays put, and have it watched. 0, or why not. */
+static int hand_over(const struct kp__work *here, int wanted)
 {
     struct kp__work *w = malloc(here->kind->size);
+    int rc;
 
     if (!w)
-        return false;
+        return KP_ENOMEM;
     memcpy(w, here, here->kind->size);
     w->watch.told = told;
     w->watch.arg = w;
-    if (!watch(w, wanted)) {
+    rc = watch(w, wanted);
+    if (rc == 0)
+        w->job->scratch = w;
+    else
         free(w);
-        return false;
-    }
-    w->job->scratch = w;
-    return true;
+    return rc;
 }
 
 /* ---- both ------------------------------------------------------------------------------------ */
 
 int kp__work_run(struct kp__work *w, int wanted, void **resource)
 {
+    int rc;
+
     wanted = in_time(w, wanted);
     if (!wanted || !w->watcher)
         return run_here(w, wanted, resource);
-    if (hand_over(w, wanted))
+    rc = hand_over(w, wanted);
+    if (rc == 0)
         return KP_PENDING;
-    w->status = w->kind->no_memory(w->job);
+    w->status = w->kind->unwatched(w->job, rc);
     return w->kind->finish(w, resource);
 }
 

@@ -13,7 +13,7 @@
  *
  *     something is ready      step(ready), which says what to wait for next
  *     its time is over        step(0), which may have something else to try
- *     it cannot be watched    the end, with no_memory() as its status
+ *     it cannot be watched    the end, with unwatched() as its status
  *     it is cancelled         the end, with unwanted() as its status (only a watcher's can be)
  *
  * What has come is used, however late. But without time left nothing is waited for, so that even a
@@ -46,8 +46,8 @@ struct kp__work_kind {
     /* Once, at the end: do what is left to be done, and return the job's answer. */
     int  (*finish)(struct kp__work *w, void **resource);
 
-    /* Reasons: each returns a status. */
-    int  (*no_memory)(kp_job *job);
+    /* Reasons: each returns a status. `rc`: what the watcher said, or KP_ENOMEM. */
+    int  (*unwatched)(kp_job *job, int rc);
     int  (*unwanted)(kp_job *job);
 };
 

@@ -20,16 +20,19 @@
  * was opened or closed for it, since libcurl may still keep what it did not send (a password, say);
  * if several connections are open, as after CURLOPT_CONNECT_ONLY; and if there are unread bytes
  * after an answer of HTTP/1, since the next borrower would read them as his. (With TLS a server's
- * goodbye is among these.) Those that come later are seen only where an idle handle is checked
- * (limits.validate_after_ms). Do not put a handle into a multi handle, nor into a share of your own
- * that shares connections: connections made there belong to those, and would outlive the handle.
- * CURLOPT_RESOLVE of one borrower affects all, since names are shared, and libcurl keeps what
- * CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until the next transfer
- * begins, what curl_easy_header tells of the last answer. CURLOPT_OPENSOCKETFUNCTION and
- * CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection keeps the functions with which it was
- * made, past the lease of whoever set them. It also keeps what CURLOPT_SSL_CTX_FUNCTION (whom to
- * trust, a client's certificate) and CURLOPT_SOCKOPTFUNCTION did to it, and libcurl uses it for
- * those who said nothing of the kind: set these in prepare, for all, or discard (kp_discard).
+ * goodbye is among these, but not what came in one TLS record with the end of the answer: nobody
+ * can see that before the next transfer reads it.) Those that come later are seen only where an
+ * idle handle is checked (limits.validate_after_ms). Do not put a handle into a multi handle, nor
+ * into a share of your own that shares connections: connections made there belong to those, and
+ * would outlive the handle. CURLOPT_RESOLVE of one borrower affects all, since names are shared,
+ * and libcurl keeps what CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until
+ * the next transfer begins, what curl_easy_header tells of the last answer.
+ * CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection keeps the
+ * functions with which it was made, past the lease of whoever set them. It also keeps what
+ * CURLOPT_SSL_CTX_FUNCTION (whom to trust, a client's certificate) and CURLOPT_SOCKOPTFUNCTION did
+ * to it, and libcurl uses it for those who said nothing of the kind: set these in prepare, for all,
+ * or discard (kp_discard). With the former, switch CURLOPT_SSL_SESSIONID_CACHE off as well: else
+ * another connection of the pool may take up the TLS session, and be let in by that certificate.
  *
  * An idle connection that turns out to have ended, or a server that no longer accepts the
  * borrower's calls, is KP_EGONE; limits.on_gone says what happens to the others. On Linux a handle
@@ -48,6 +51,8 @@
  * on by itself after curl_easy_pause.
  *
  * CURLOPT_NOSIGNAL is set, so libcurl lets SIGPIPE through where TLS raises it: ignore that signal.
+ * Connections are closed on exec; two descriptors of each handle, by which libcurl wakes itself,
+ * may not be.
  */
 #ifndef KEYEDPOOL_HTTP_H
 #define KEYEDPOOL_HTTP_H
@@ -75,8 +80,10 @@ typedef struct kp_http_counts {
 typedef struct kp_http_options {
     const char *probe;              /* ["/"] a path that is asked for with HEAD when a handle is
                                        made, so that it is connected, TLS and all, and kp_why has
-                                       the reason if it cannot be; any answer will do. "": nothing
-                                       is asked, and the first transfer connects */
+                                       the reason if it cannot be; any answer will do, but a body,
+                                       which must not follow it, would be read as the answer to the
+                                       first transfer. "": nothing is asked, and the first transfer
+                                       connects */
     const char *ca_file;            /* [libcurl's] CURLOPT_CAINFO */
     const char *user_agent;         /* [none] */
     int64_t     connect_timeout_ms; /* [OFF] of making a handle, at most until the job's deadline.

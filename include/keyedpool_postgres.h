@@ -15,7 +15,9 @@
  *
  * A connection that comes back is made ready for the next borrower: an open transaction is rolled
  * back, unread results are read, changes of the session are undone; if that cannot be done at once,
- * the connection is closed. If nothing was left, there is no round trip.
+ * the connection is closed. If nothing was left, there is no round trip. An event procedure that a
+ * borrower registers (PQregisterEventProc) stays, since libpq cannot take it back, and is called
+ * for the next ones: discard then (kp_discard).
  *
  * Keys appear in reports, so a key with a password is refused. Passwords belong in
  * options.conninfo, a password file or a service file; or conninfo_for makes a conninfo for a key
@@ -37,7 +39,9 @@
  * libpq looks up host names while it connects, and blocks for that: use hostaddr= or a Unix socket
  * where a deadline must hold, or where nothing may ever block. libpq's connect_timeout has no
  * effect here, options.connect_timeout_ms has: of several hosts, one that refuses leads to the next
- * one, but one that is silent uses up all the time.
+ * one, but one that is silent uses up all the time. And a server with SCRAM (PostgreSQL's default)
+ * says how often libpq has to hash the password: for some milliseconds of a processor by default
+ * (scram_iterations), but a hostile server may let it hash for hours, whatever the deadline.
  */
 #ifndef KEYEDPOOL_POSTGRES_H
 #define KEYEDPOOL_POSTGRES_H

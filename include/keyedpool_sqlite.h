@@ -71,7 +71,9 @@ typedef struct kp_sqlite_key {
 typedef enum kp_sqlite_tidy {
     KP_SQLITE_FINALIZE = 1,     /* statements left open are finalised: nobody may keep one (only
                                    reset where the schema has virtual tables: some then belong
-                                   to the tables, and it cannot be told which) */
+                                   to the tables, and it cannot be told which; and where the file
+                                   is locked for longer than busy_timeout_ms, so that the schema
+                                   cannot be read) */
     KP_SQLITE_KEEP,             /* they are reset and stay, for programs that cache statements per
                                    connection; finalise them in on_close */
     KP_SQLITE_CLOSE             /* their connection is bad and is closed; who kept a statement may

@@ -48,7 +48,8 @@ struct kp_watcher {
      * no end); with an fd of -1, and no events, for the time to be over. Never calls told itself.
      * 0, or negative: nothing has changed (KP_EMISUSE: it is watched already). */
     int  (*start)(kp_watcher *watcher, kp_watch *watch, int fd, int events, int64_t within_ms);
-    /* Stop waiting: told is not called. For a watch that has started, before its fd is closed. */
+    /* Stop waiting: told is not called. For a watch that has started, before its fd is closed, or
+     * given back with a lease. */
     void (*stop)(kp_watcher *watcher, kp_watch *watch);
 };
 

@@ -96,6 +96,29 @@ static void a_deadline_must_not_end_early(void **state)
     (void)close(fd);
 }
 
+/* As most glue does with a descriptor that a borrower's watch still waits for. */
+static inline int start_misused(kp_watcher *watcher, kp_watch *watch, int fd, int events,
+                                int64_t within_ms)
+{
+    (void)watcher, (void)watch, (void)fd, (void)events, (void)within_ms;
+    return KP_EMISUSE;
+}
+
+/* Give one back, for which there is something to ask the server, and which cannot be watched. */
+static inline void give_back_unwatched(int number)
+{
+    kp_watcher *watcher = glue_watcher(&stage.loop);
+    int (*start)(kp_watcher *, kp_watch *, int, int, int64_t) = watcher->start;
+
+    watcher->start = start_misused;
+    give_back(number);
+    watcher->start = start;
+    while (stage.invalid == 0)
+        turn();
+    if (!strstr(stage.cause, "it cannot be watched: does a borrower's watch go on?"))
+        fail_msg("told: %s", stage.cause);
+}
+
 static void note_end(kp_watch *watch, int events)
 {
     *(int *)watch->arg = events == 0 ? 1 : -1;

@@ -137,6 +137,18 @@ static void what_was_left_must_be_undone_before_the_next(void **state)
     close_pool();
 }
 
+static void what_cannot_be_watched_must_be_told_as_such(void **state)
+{
+    (void)state;
+    open_pool((kp_pg_options){ 0 });
+    (void)value(get(0), "BEGIN");
+    give_back_unwatched(0);
+    assert_non_null(strstr(stage.cause, "(25000)"));
+    assert_int_equal(PQtransactionStatus(get(0)), PQTRANS_IDLE);
+    give_back(0);
+    close_pool();
+}
+
 static void a_transaction_must_be_rolled_back_without_blocking(void **state)
 {
     PGconn *first, *second;
@@ -314,6 +326,7 @@ static int run_on(const char *name)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_gets_must_share_two_connections_on_one_thread),
         cmocka_unit_test(what_was_left_must_be_undone_before_the_next),
+        cmocka_unit_test(what_cannot_be_watched_must_be_told_as_such),
         cmocka_unit_test(a_transaction_must_be_rolled_back_without_blocking),
         cmocka_unit_test(a_wrong_password_must_be_told_as_everywhere),
         cmocka_unit_test(a_connection_that_was_ended_must_be_replaced),

@@ -239,7 +239,7 @@ static int listener(int *port)
     return fd;
 }
 
-/* A peer that says the same to everybody. */
+/* A peer that says the same to everybody, and then what it was told to say (PING), twice. */
 struct parrot {
     int         fd;
     const char *words;
@@ -249,8 +249,15 @@ static void *answer_once(void *arg)
 {
     const struct parrot *parrot = arg;
     int fd = accept(parrot->fd, NULL, NULL);
+    char heard[512] = "", said[512];
+    const char *word;
 
-    (void)send(fd, parrot->words, strlen(parrot->words), MSG_NOSIGNAL);
+    assert_true(recv(fd, heard, sizeof heard - 1, 0) > 0);
+    word = strstr(heard, "PING\r\n");
+    assert_non_null(word);
+    word += strlen("PING\r\n");
+    (void)snprintf(said, sizeof said, "%s%s%s", parrot->words, word, word);
+    (void)send(fd, said, strlen(said), MSG_NOSIGNAL);
     (void)shutdown(fd, SHUT_WR);
     return (void *)(intptr_t)fd;
 }
@@ -313,6 +320,20 @@ static void a_server_that_repeats_the_password_must_not_make_it_known(void **sta
     close_pool();
 }
 
+static void a_server_that_answers_twice_must_not_answer_the_next_borrower(void **state)
+{
+    char key[32];
+    int port, fd = listener(&port);
+
+    (void)state;
+    (void)snprintf(key, sizeof key, "127.0.0.1:%d", port);
+    open_pool((kp_redis_options){ 0 });
+    fail_by(fd, key, "+RESET\r\n+OK\r\n");
+    expect_text("more came than was asked for");
+    (void)close(fd);
+    close_pool();
+}
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 static void impossible_options_must_be_refused_by_name(void **state)
@@ -360,6 +381,7 @@ int main(void)
         cmocka_unit_test(a_password_that_changed_must_not_be_found_out_by_a_borrower),
         cmocka_unit_test(a_peer_that_is_silent_or_no_redis_must_say_so_within_the_deadline),
         cmocka_unit_test(a_server_that_repeats_the_password_must_not_make_it_known),
+        cmocka_unit_test(a_server_that_answers_twice_must_not_answer_the_next_borrower),
         cmocka_unit_test(impossible_options_must_be_refused_by_name),
     };
 

@@ -199,6 +199,17 @@ static void a_connection_that_was_ended_must_be_replaced(void **state)
     close_pool();
 }
 
+static void what_cannot_be_watched_must_be_told_as_such(void **state)
+{
+    (void)state;
+    open_pool((kp_redis_options){ 0 });
+    (void)get(0, redis.place);
+    give_back_unwatched(0);
+    must_say(get(0, redis.place), "PONG", "PING");
+    give_back(0);
+    close_pool();
+}
+
 static int never(kp_job *job, redisContext *c, void *ctx)
 {
     (void)job;
@@ -262,6 +273,7 @@ static int run_on(const char *name)
         cmocka_unit_test(what_was_left_must_be_undone_before_the_next),
         cmocka_unit_test(who_is_not_let_in_must_be_told_as_everywhere),
         cmocka_unit_test(a_connection_that_was_ended_must_be_replaced),
+        cmocka_unit_test(what_cannot_be_watched_must_be_told_as_such),
         cmocka_unit_test(options_that_a_loop_cannot_keep_must_be_refused_by_name),
         LOOP_CASES,
     };

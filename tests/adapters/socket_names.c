@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
  * The socket adapter and names: this program has a getaddrinfo of its own, which knows a host that
- * does not resolve, one that never answers, and one with several addresses.
+ * does not resolve, one that never answers, one with several addresses, and one whose caller calls
+ * itself.
  */
 #include "socket_stage.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 static sem_t go_on, freed;              /* the slow resolver may answer; its answer is gone */
+static atomic_int own_port;             /* of the next socket; 0: the kernel's choice */
 
 static struct addrinfo *address(const char *text, const char *port, struct addrinfo *next)
 {
@@ -41,6 +45,9 @@ int getaddrinfo(const char *restrict host, const char *restrict port,
     } else if (strcmp(host, "many.test") == 0) {        /* refused, silent, and there */
         *found = address("127.0.0.2", port, address("127.0.0.3", port,
                                                     address("127.0.0.1", port, NULL)));
+    } else if (strcmp(host, "self.test") == 0) {
+        own_port = atoi(port);
+        *found = address("127.0.0.1", port, NULL);
     } else if (strcmp(host, "broken.test") == 0) {
         errno = EMFILE;
         return EAI_SYSTEM;
@@ -60,6 +67,19 @@ void freeaddrinfo(struct addrinfo *a)
         a = next;
     }
     (void)sem_post(&freed);
+}
+
+/* What the kernel does by chance: the caller gets the number of the port that it calls. */
+int socket(int family, int type, int protocol)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET };
+    int fd = (int)syscall(SYS_socket, family, type, protocol);
+
+    at.sin_port = htons((uint16_t)atomic_exchange(&own_port, 0));
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (at.sin_port)
+        assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    return fd;
 }
 
 static void an_unknown_host_must_be_told_with_its_name_and_code(void **state)
@@ -144,6 +164,23 @@ static void every_address_of_a_name_must_be_tried_within_one_deadline(void **sta
     (void)close(silent);
 }
 
+/* Else nobody listens there as long as it is lent: the server could not have its port back. */
+static void a_socket_that_has_called_itself_must_not_be_lent(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+    char key[32];
+    int port;
+
+    (void)close(listen_tcp(&port, 1));
+    (void)snprintf(key, sizeof key, "self.test:%d", port);
+    stage_open(s, (kp_socket_options){ 0 });
+    assert_int_equal(try_get(s, key, 5000, &lease), KP_ECREATE);
+    assert_int_equal(s->why.vendor_code, ECONNREFUSED);
+    expect_text(s, "nobody listens there");
+    stage_close(s);
+}
+
 static int stage_sems(void **state)
 {
     if (sem_init(&go_on, 0, 0) != 0 || sem_init(&freed, 0, 0) != 0)
@@ -160,6 +197,7 @@ int main(void)
         NAME_TEST(a_lookup_that_cannot_begin_must_be_told_with_its_code),
         NAME_TEST(a_resolver_that_hangs_must_cost_no_more_than_the_deadline),
         NAME_TEST(every_address_of_a_name_must_be_tried_within_one_deadline),
+        NAME_TEST(a_socket_that_has_called_itself_must_not_be_lent),
     };
 
     return cmocka_run_group_tests_name("socket_names", tests, NULL, NULL);

@@ -167,6 +167,34 @@ static void a_full_text_table_must_survive_what_its_borrower_left_open(void **st
     stage_close(s);
 }
 
+/* Then nobody can see whether there is such a table. */
+static void a_full_text_table_must_survive_a_lock_of_another(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+    sqlite3 *other;
+
+    stage_open(s, (kp_sqlite_options){ .journal_mode = "delete", .busy_timeout_ms = KP_NONE });
+    lease = get(s, KP_SQLITE_WRITER);
+    if (run_sql(&lease, "CREATE VIRTUAL TABLE f USING fts5(x)") != SQLITE_OK) {
+        kp_release(&lease);
+        stage_close(s);
+        skip();                         /* this SQLite was built without it */
+    }
+    assert_int_equal(run_sql(&lease, "INSERT INTO f VALUES ('one two')"), SQLITE_OK);
+    assert_int_equal(sqlite3_open(s->file, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    kp_release(&lease);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_non_null(sqlite3_next_stmt(kp_sqlite_db(&lease), NULL));
+    assert_int_equal(run_sql(&lease, "INSERT INTO f VALUES ('two three')"), SQLITE_OK);
+    assert_int_equal(value(&lease, "SELECT count(*) FROM f WHERE f MATCH 'two'"), 2);
+    kp_release(&lease);
+    assert_int_equal(stats(s, KP_SQLITE_WRITER).creates, 1);
+    stage_close(s);
+}
+
 static void a_connection_that_a_statement_keeps_open_must_be_a_failed_destroy(void **state)
 {
     struct stage *s = *state;
@@ -325,6 +353,7 @@ int main(void)
         TEST(statements_must_stay_and_be_reset_where_they_are_kept),
         TEST(a_connection_with_open_statements_must_be_closed_where_that_is_wanted),
         TEST(a_full_text_table_must_survive_what_its_borrower_left_open),
+        TEST(a_full_text_table_must_survive_a_lock_of_another),
         TEST(a_connection_that_a_statement_keeps_open_must_be_a_failed_destroy),
         TEST(a_discarded_writer_must_leave_no_lock_behind),
         TEST(a_connection_with_a_backup_under_way_must_not_be_lent_again),
