@@ -48,22 +48,30 @@ static void an_open_circuit_must_let_a_probe_through_without_any_other_clock(voi
     contract_end(&c);
 }
 
-static void a_probe_whose_create_is_pending_must_get_what_it_makes(void **state)
+/* A use has failed and opened the circuit of "a"; the next get is a probe, and creates for 50 ms. */
+static void begin_before_a_slow_probe(contract *c)
 {
     static const kp_line slow[] = { { .takes_ms = 50, .times = KP_OFF } };
+    kp_lease lease;
+
+    begin(c);
+    c->options.limits.breaker_counts = KP_BREAK_USE;
+    c->options.limits.breaker_failures = 1;
+    c->options.limits.breaker_open_ms = 1000;
+    c->script.create = slow;
+    contract_open(c);
+    contract_take(c, kp_str("a"), &lease);
+    kp_lease_report(&lease, -1);
+    kp_discard(&lease);
+    kp_sim_pass_ms(c->sim, 2000);
+}
+
+static void a_probe_whose_create_is_pending_must_get_what_it_makes(void **state)
+{
     contract c;
     kp_lease a;
     (void)state;
-    begin(&c);
-    c.options.limits.breaker_counts = KP_BREAK_USE;
-    c.options.limits.breaker_failures = 1;
-    c.options.limits.breaker_open_ms = 1000;
-    c.script.create = slow;
-    contract_open(&c);
-    contract_take(&c, kp_str("a"), &a);
-    kp_lease_report(&a, -1);
-    kp_discard(&a);
-    kp_sim_pass_ms(c.sim, 2000);
+    begin_before_a_slow_probe(&c);
     assert_int_equal(get_within(&c, "a", 500, &a), 0);
     kp_release(&a);
     contract_end(&c);
@@ -71,20 +79,10 @@ static void a_probe_whose_create_is_pending_must_get_what_it_makes(void **state)
 
 static void a_probe_that_times_out_must_not_keep_the_circuit_open(void **state)
 {
-    static const kp_line slow[] = { { .takes_ms = 50, .times = KP_OFF } };
     contract c;
     kp_lease a;
     (void)state;
-    begin(&c);
-    c.options.limits.breaker_counts = KP_BREAK_USE;
-    c.options.limits.breaker_failures = 1;
-    c.options.limits.breaker_open_ms = 1000;
-    c.script.create = slow;
-    contract_open(&c);
-    contract_take(&c, kp_str("a"), &a);
-    kp_lease_report(&a, -1);
-    kp_discard(&a);
-    kp_sim_pass_ms(c.sim, 2000);
+    begin_before_a_slow_probe(&c);
     assert_true(get_within(&c, "a", 10, &a) < 0);
     kp_sim_pass_ms(c.sim, 2000);
     assert_int_equal(get_within(&c, "a", 500, &a), 0);

@@ -3,7 +3,7 @@
  * Tests of what other threads may do while a call has released the pool's lock: to allocate, for
  * limits_for, to wait. One thread plays all of them.
  */
-#include "flow_stage.h"
+#include "flow_allocs.h"
 
 #include <keyedpool/loop.h>
 #include <string.h>
@@ -11,32 +11,6 @@
 static char things[16];
 
 /* ---- while memory is asked for --------------------------------------------------------------- */
-
-static struct stage *in_alloc;
-static int skip;                        /* so many allocations before it happens */
-static bool refuse;                     /* and then there is no memory */
-static void (*happens)(struct stage *);
-
-static void *busy_alloc(size_t size, size_t align, void *ctx)
-{
-    struct stage *s = in_alloc;
-
-    if (s && skip-- == 0) {
-        in_alloc = NULL;
-        happens(s);
-        if (refuse) return NULL;
-    }
-    return stage_alloc(size, align, ctx);
-}
-
-/* In the n-th allocation from now on. */
-static void plan(struct stage *s, int n, void (*what)(struct stage *), bool no_memory)
-{
-    in_alloc = s;
-    skip = n;
-    happens = what;
-    refuse = no_memory;
-}
 
 static void close_it(struct stage *s)
 {

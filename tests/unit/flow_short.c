@@ -4,39 +4,13 @@
  * are hurried (driver.cancel) and answered during that, and creations for which memory is missing.
  * One thread plays all of them.
  */
-#include "flow_stage.h"
+#include "flow_allocs.h"
 
 #include <keyedpool/loop.h>
 
 static char things[80];
 
 /* ---- memory that others use up --------------------------------------------------------------- */
-
-static struct stage *in_alloc;
-static int skip;                        /* so many allocations before it happens */
-static bool refuse;                     /* and then there is no memory */
-static void (*happens)(struct stage *);
-
-static void *busy_alloc(size_t size, size_t align, void *ctx)
-{
-    struct stage *s = in_alloc;
-
-    if (s && skip-- == 0) {
-        in_alloc = NULL;
-        happens(s);
-        if (refuse) return NULL;
-    }
-    return stage_alloc(size, align, ctx);
-}
-
-/* In the n-th allocation from now on. */
-static void plan(struct stage *s, int n, void (*what)(struct stage *), bool no_memory)
-{
-    in_alloc = s;
-    skip = n;
-    happens = what;
-    refuse = no_memory;
-}
 
 static void get_key(struct stage *s, int i)
 {
