@@ -21,6 +21,7 @@ static void recount(struct kp__core *core, struct kp__subpool *sub)
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
 {
     kp__about_to_be_served(core, sub, KP__IN_USE);
+    kp__about_to_be_served(core, sub, KP__BEING_MADE);
     sub->count[KP__CREATING]++;
     core->count[KP__CREATING]++;
     core->creating.used++;
@@ -135,6 +136,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
 
     if (errand->victim.heir) kp__list_remove(&errand->victims); /* it was waived */
     kp__about_to_be_served(core, sub, KP__IN_USE);
+    kp__about_to_be_served(core, sub, KP__BEING_MADE);
     kp__contest(core, sub)->promised++;
     core->promised++;
     core->creating.used++;
