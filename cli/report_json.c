@@ -126,7 +126,7 @@ static json_t *stats_json(const kp_stats *stats)
 {
     json_t *o = json_object();
 
-#define X(name, sentence) put(o, #name, number(stats->name));
+#define X(name, kind, sentence) put(o, #name, number(stats->name));
     KP_STATS_MAP(X)
 #undef X
     return o;

@@ -56,8 +56,9 @@ static void write_metrics(kp_pool *pool, FILE *to)
 
     if (kp_stats_read(pool, KP_EVERY_KEY, &s) < 0)
         return;
-#define X(name, sentence)                                      \
+#define X(name, kind, sentence)                                \
     fprintf(to, "# HELP keyedpool_" #name " " sentence "\n"    \
+                "# TYPE keyedpool_" #name " " #kind "\n"       \
                 "keyedpool_" #name " %" PRIu64 "\n", s.name);
     KP_STATS_MAP(X)
 #undef X
@@ -104,8 +105,8 @@ int main(void)
     }
     if (kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(5)) != 0 || !metrics)
         return 1;
-    int failed = !strstr(metrics, "\nkeyedpool_lent 1\n")
-              || !strstr(metrics, "\nkeyedpool_creates 2\n")
+    int failed = !strstr(metrics, "\n# TYPE keyedpool_lent gauge\nkeyedpool_lent 1\n")
+              || !strstr(metrics, "\n# TYPE keyedpool_creates counter\nkeyedpool_creates 2\n")
               || !strstr(metrics, "\nkeyedpool_create_failures 1\n")
               || !strstr(metrics, "\nkeyedpool_key_lent{key=\"app.db (writer)\"} 0\n"
                                   "keyedpool_key_lent{key=\"\\\"none\\\"/app.db (reader)\"} 0\n"

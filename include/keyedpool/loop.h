@@ -90,11 +90,11 @@ KP_API int kp_get_start(kp_pool *pool, kp_key key, const kp_ask *ask,
                         kp_request *request) KP_NODISCARD;
 
 /* End a request. When this returns the request is over: done will not run, the memory is yours
- * again, and what had been granted is given back. A create that was begun for it goes on, for the
- * next request; if none waits, and it has no time of its own (limits.create_timeout_ms),
- * driver.cancel may be called to hurry it, and then its failure counts nowhere. The request counts
- * as refused. Does nothing for a request that is over, for {0} or NULL, or inside the request's own
- * start.
+ * again, and what had been granted is given back. A create or validate that was begun for it goes
+ * on, for the next request; if none waits, and it has no time of its own
+ * (limits.create_timeout_ms), driver.cancel may be called to hurry it, and then its failure counts
+ * nowhere. The request counts as refused. Does nothing for a request that is over, for {0} or NULL,
+ * or inside the request's own start.
  * Threads: the request's loop's. Blocks: no. Calls: driver.cancel, destroy, on_event. Owns: gives
  * the request back. Errors: none; on another thread it is misuse (R4). Order: none. Since: 0.1 */
 KP_API void kp_cancel(kp_request *request);

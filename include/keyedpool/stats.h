@@ -12,46 +12,49 @@
 extern "C" {
 #endif
 
-#define KP_STATS_MAP(X) /* name, sentence */                                                       \
-    X(keys, "keys in use")                                                                         \
-    X(live, "creating + idle + lent + closing")                                                    \
-    X(creating, "being made, or validated by the keeper")                                          \
-    X(idle, "ready to be lent")                                                                    \
-    X(lent, "resources with borrowers")                                                            \
-    X(closing, "being destroyed")                                                                  \
-    X(leases, "leases that have not ended; more than lent only with sharing")                      \
-    X(waiting, "requests that wait")                                                               \
-    X(gets, "gets that succeeded, ever")                                                           \
-    X(hits, "of these, served by a resource that was there already")                               \
-    X(waits, "gets that had to wait, ever")                                                        \
-    X(timeouts, "gets that ran out of time, ever")                                                 \
-    X(refusals, "gets that failed for any other reason except misuse, ever")                       \
-    X(creates, "resources made or added, ever")                                                    \
-    X(create_failures, "creates that failed, ever")                                                \
-    X(destroys, "resources destroyed, ever")                                                       \
-    X(destroy_failures, "destroys that failed, ever")                                              \
-    X(invalid, "destroyed because validate or reset found them bad, or their peer was gone")       \
-    X(invalidated, "destroyed after kp_discard, kp_drop, kp_invalidate or kp_invalidate_key")      \
-    X(expired, "destroyed for their age or their uses")                                            \
-    X(evicted, "destroyed to make room for another key")                                           \
-    X(leaks, "leases that passed leak_after_ms")                                                   \
-    X(misuses, "calls that broke their contract")                                                  \
-    X(keys_made, "keys that appeared, ever")                                                       \
-    X(keys_forgotten, "keys forgotten, ever")                                                      \
-    X(wait_ns, "sum of the time spent waiting, also by those that got nothing")                    \
-    X(held_ns, "sum of the time spent lent; 0 where no option needs the clock")                    \
-    X(create_ns, "sum of the time spent creating")                                                 \
-    X(renewed, "destroyed because their replacement was ready")                                    \
-    X(circuits_open, "keys whose circuit is not closed: open, or half-open")                       \
-    X(circuits_probing, "of these, half-open")                                                     \
-    X(testing, "of creating, those that exist and are being validated by the keeper")              \
-    X(revoked, "revoked and not yet given back by their borrowers; not in live")                   \
-    X(revokes, "leases revoked, ever")                                                             \
-    X(revoke_failures, "revokes that failed, ever")                                                \
-    X(surplus, "destroyed because there were more than limits, budget or kp_evict keep")
+/* Name, kind, sentence. A gauge is a current value, a counter only grows. */
+#define KP_STATS_MAP(X)                                                                            \
+    X(keys, gauge, "keys in use")                                                                  \
+    X(live, gauge, "creating + idle + lent + closing")                                             \
+    X(creating, gauge, "being made, or validated by the keeper")                                   \
+    X(idle, gauge, "ready to be lent")                                                             \
+    X(lent, gauge, "resources with borrowers")                                                     \
+    X(closing, gauge, "being destroyed")                                                           \
+    X(leases, gauge, "leases that have not ended; more than lent only with sharing")               \
+    X(waiting, gauge, "requests that wait")                                                        \
+    X(gets, counter, "gets that succeeded, ever")                                                  \
+    X(hits, counter, "of these, served by a resource that was there already")                      \
+    X(waits, counter, "gets that had to wait, ever")                                               \
+    X(timeouts, counter, "gets that ran out of time, ever")                                        \
+    X(refusals, counter, "gets that failed for any other reason except misuse, ever")              \
+    X(creates, counter, "resources made or added, ever")                                           \
+    X(create_failures, counter, "creates that failed, ever")                                       \
+    X(destroys, counter, "resources destroyed, ever")                                              \
+    X(destroy_failures, counter, "destroys that failed, ever")                                     \
+    X(invalid, counter,                                                                            \
+      "destroyed because validate or reset found them bad, or their peer was gone")                \
+    X(invalidated, counter,                                                                        \
+      "destroyed after kp_discard, kp_drop, kp_invalidate or kp_invalidate_key")                   \
+    X(expired, counter, "destroyed for their age or their uses")                                   \
+    X(evicted, counter, "destroyed to make room for another key")                                  \
+    X(leaks, counter, "leases that passed leak_after_ms")                                          \
+    X(misuses, counter, "calls that broke their contract")                                         \
+    X(keys_made, counter, "keys that appeared, ever")                                              \
+    X(keys_forgotten, counter, "keys forgotten, ever")                                             \
+    X(wait_ns, counter, "sum of the time spent waiting, also by those that got nothing")           \
+    X(held_ns, counter, "sum of the time spent lent; 0 where no option needs the clock")           \
+    X(create_ns, counter, "sum of the time spent creating")                                        \
+    X(renewed, counter, "destroyed because their replacement was ready")                           \
+    X(circuits_open, gauge, "keys whose circuit is not closed: open, or half-open")                \
+    X(circuits_probing, gauge, "of these, half-open")                                              \
+    X(testing, gauge, "of creating, those that exist and are being validated by the keeper")       \
+    X(revoked, gauge, "revoked and not yet given back by their borrowers; not in live")            \
+    X(revokes, counter, "leases revoked, ever")                                                    \
+    X(revoke_failures, counter, "revokes that failed, ever")                                       \
+    X(surplus, counter, "destroyed because there were more than limits, budget or kp_evict keep")
 
 typedef struct kp_stats {               /* append only; the readers pass its size */
-#define X(name, sentence) uint64_t name;
+#define X(name, kind, sentence) uint64_t name;
     KP_STATS_MAP(X)
 #undef X
 } kp_stats;

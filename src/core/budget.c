@@ -56,7 +56,7 @@ static struct kp__rank rank_of(struct kp__core *core, struct kp__budget *budget,
     if (core->by_arrival) return rank;
     kp__account(core, sub);
     if (sub->contest->lacks != budget) kp__share_begin(core, budget, sub);
-    rank.class = kp__held(sub, budget->measure) >= sub->rules->floor;
+    rank.class = !kp__is_below_floor(budget, sub);
     rank.score = kp__share_score(budget, sub);
     return rank;
 }
@@ -207,7 +207,9 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
                                    .cap = cap,
                                    .lightest = KP__UNBOUND,
                                    .place = place,
-                                   .measure = place == KP__LENDING ? KP__LEASED : KP__IN_USE };
+                                   .measure = place < KP__FILED     ? KP__IN_USE
+                                              : place == KP__LENDING ? KP__LEASED
+                                                                     : KP__BEING_MADE };
     kp__heap_init(&budget->starved, starved_before);
     kp__heap_init(&budget->evictable, place < KP__FILED ? before[place] : NULL);
 }

@@ -33,6 +33,7 @@ static void count_permit(struct kp__core *core, struct kp__subpool *sub, int one
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
 {
     kp__about_to_be_served(core, sub, KP__IN_USE);
+    kp__about_to_be_served(core, sub, KP__BEING_MADE);
     count_permit(core, sub, 1);
     recount(core, sub);
 }
@@ -137,6 +138,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
 
     if (errand->victim.heir) kp__list_remove(&errand->victims); /* it was waived */
     kp__about_to_be_served(core, sub, KP__IN_USE);
+    kp__about_to_be_served(core, sub, KP__BEING_MADE);
     kp__contest(core, sub)->promised++;
     core->promised++;
     core->creating.used++;

@@ -36,7 +36,10 @@ static inline void kp__lent_refund(struct kp__core *core, struct kp__subpool *su
 {
     KP__DCHECK(sub->lent_permits > 0);
     kp__account(core, sub);
-    if (core->starved) kp__usual_learn(core);
+    if (core->starved) {
+        kp__usual_learn(core, KP__LEASED);
+        kp__usual_learn(core, KP__IN_USE);
+    }
     sub->lent_permits--;
     core->lent.used--;
     kp__rank_anew(core, sub);

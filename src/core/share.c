@@ -12,7 +12,15 @@ enum { FIXED = 24, MOST_USUAL = 4096, MOST_HELD = 1 << 20, SAMPLES = 64, MOST_CO
 int64_t kp__held(const struct kp__subpool *sub, enum kp__measure measure)
 {
     if (measure == KP__LEASED) return sub->lent_permits;
+    if (measure == KP__BEING_MADE) return kp__sub_creating(sub);
     return kp__sub_live(sub) - sub->count[KP__IDLE] - sub->contest->ceded + sub->contest->promised;
+}
+
+bool kp__is_below_floor(const struct kp__budget *budget, const struct kp__subpool *sub)
+{
+    enum kp__measure of = budget->measure == KP__LEASED ? KP__LEASED : KP__IN_USE;
+
+    return kp__held(sub, of) < sub->rules->floor;
 }
 
 /* span / hold, as a fixed-point number below 2^36. */
@@ -50,17 +58,16 @@ void kp__account_now(struct kp__core *core, struct kp__subpool *sub)
     }
 }
 
-/* By Little's law: all permit-time, divided by the leases that ended. That includes creating and
- * destroying, so that where these are slow, keys take turns less often. */
-void kp__usual_learn(struct kp__core *core)
+/* By Little's law: all permit-time, divided by the leases, or creations, that ended. That of leases
+ * includes creating and destroying, so that where these are slow, keys take turns less often. */
+void kp__usual_learn(struct kp__core *core, enum kp__measure measure)
 {
-    for (int m = 0; m < KP__MEASURES; m++) {
-        struct kp__usual *usual = &core->usual[m];
-        if (usual->samples < SAMPLES) usual->samples++;
-        usual->hold -= usual->hold / usual->samples;
-        usual->hold += usual->spent / usual->samples;
-        usual->spent = 0;
-    }
+    struct kp__usual *usual = &core->usual[measure];
+
+    if (usual->samples < SAMPLES) usual->samples++;
+    usual->hold -= usual->hold / usual->samples;
+    usual->hold += usual->spent / usual->samples;
+    usual->spent = 0;
 }
 
 /* Long enough for a giver to come back that lost its processor to the thread it woke; short beside
@@ -136,7 +143,7 @@ void kp__share_served(struct kp__core *core, struct kp__budget *budget,
 {
     uint64_t after;
 
-    if (kp__held(sub, budget->measure) < sub->rules->floor) return;
+    if (kp__is_below_floor(budget, sub)) return;
     if (sub->contest->share.start[budget->place].bout != budget->bout)
         kp__share_begin(core, budget, sub);
     after = lag(budget, sub) + KP__SHARE_ONE / KP__SHARE_TAU / (uint64_t)sub->rules->weight;

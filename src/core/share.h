@@ -7,7 +7,7 @@
  *
  *     (held + 1) / weight  +  lag,        lag = permit-time / weight / (TAU usual holds)
  *
- * `held` is what it has in use. The lag grows while the key holds something and any key is starved;
+ * `held` is what it has of that. The lag grows while a key holds something and any key is starved;
  * while none is, nothing is counted. Each budget has a virtual time: the lag of the key that was
  * served last. A key that begins to compete starts there; one that comes back starts at most a
  * credit behind it (share.c). So a key neither gains nor loses by pausing, and what it had while
@@ -17,6 +17,7 @@
 #ifndef KP__CORE_SHARE_H
 #define KP__CORE_SHARE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct kp__core;
@@ -27,8 +28,9 @@ struct kp__subpool;
                                              65536 (flow/fields.c): more would round it away */
 #define KP__SHARE_TAU 8                   /* usual holds of lag that weigh as much as one permit */
 
-/* What a share is measured in, by budget: live resources that are not idle, or leases. */
-enum kp__measure { KP__IN_USE, KP__LEASED, KP__MEASURES };
+/* What a share is measured in, by budget: live resources that are not idle; leases; creations under
+ * way. By the first, a key that holds much for long would never have a turn to create (L7). */
+enum kp__measure { KP__IN_USE, KP__LEASED, KP__BEING_MADE, KP__MEASURES };
 
 /* The budgets that a key has to do with. Those before KP__FILED count live resources: a key that
  * has an idle one to spare is filed there (budget.h). */
@@ -54,9 +56,10 @@ struct kp__share {
     } start[KP__PLACES];
 };
 
-/* Of the pool: how long a permit is usually held for one lease. Learnt while any key is starved. */
+/* Of the pool: how long a permit is usually held for one lease, or one creation. Learnt while any
+ * key is starved. */
 struct kp__usual {
-    uint64_t spent, hold; /* ns: permit-time since a lease last ended; its mean for each lease */
+    uint64_t spent, hold; /* ns: permit-time since one last ended; its mean for each of them */
     uint32_t samples;
 };
 
@@ -65,6 +68,10 @@ uint64_t kp__courtesy(const struct kp__core *core);
 
 int64_t kp__held(const struct kp__subpool *sub, enum kp__measure measure);
 
+/* Has this key, of what this budget is for, less than its floor? That is of leases, or of live
+ * ones. */
+bool kp__is_below_floor(const struct kp__budget *budget, const struct kp__subpool *sub);
+
 /* The time of contention: for how long, in all, any key has been starved. */
 uint64_t kp__contention(const struct kp__core *core);
 
@@ -72,8 +79,8 @@ uint64_t kp__contention(const struct kp__core *core);
  * it is ranked. */
 void kp__account_now(struct kp__core *core, struct kp__subpool *sub);
 
-/* A lease ended. */
-void kp__usual_learn(struct kp__core *core);
+/* A lease ended (KP__LEASED, KP__IN_USE), or a creation. */
+void kp__usual_learn(struct kp__core *core, enum kp__measure measure);
 
 /* A key begins to compete in this budget, where none did. If none has for TAU usual holds, this is
  * another bout. */

@@ -127,6 +127,7 @@ static inline void move(struct kp__core *core, struct kp__slot *const *slots, ui
     KP__DCHECK(from != KP__FREE && from != to && !sub->open);
     kp__account(core, sub);
     if (core->starved && from == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
+    if (core->starved && from == KP__CREATING) kp__usual_learn(core, KP__BEING_MADE);
     /* most of what follows would be waiting for the table's memory: prefetch all of it at once */
     if (to == KP__CLOSING)
         for (uint32_t i = 1; i < many; i++) kp__map_expect(&core->idents, &slots[i]->ident);
@@ -174,6 +175,7 @@ void kp__slot_test(struct kp__core *core, struct kp__slot *slot)
 void kp__slot_tested(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
 {
     slot->state = KP__CREATING;
+    kp__account(core, slot->sub); /* before it counts as being made, and not as tested */
     core->creating.used++; /* the move below gives it back */
     count_tests(core, slot, UINT32_MAX);
     kp__slot_move(core, slot, to);

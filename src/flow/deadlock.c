@@ -130,23 +130,12 @@ static struct kp__sleeper *sleeper_of(const struct search *s, uint32_t thread)
     return NULL;
 }
 
-/* Is it being revoked, or will it be, unless it comes back first (limits.revoke_after_ms)? */
-static bool revoke_helps(const struct kp__subpool *sub, const struct kp__seat *seat)
+/* `by` waits for this lease to end. False: its holder is not known to sleep, and may end it. */
+static bool follow_holder(struct search *s, struct kp__sleeper *by, const struct kp__seat *seat)
 {
-    if (seat->hold == KP__HELD) return seat->since && sub->rules->revoke_after != KP__NEVER;
-    return seat->hold == KP__REVOKING;
-}
+    struct kp__sleeper *holder = sleeper_of(s, seat->thread);
 
-/* `by` waits for this lease of `sub` to end. False: its holder is not known to sleep, and may end
- * it, or it is taken from its holder. */
-static bool follow_seat(struct search *s, struct kp__sleeper *by, const struct kp__subpool *sub,
-                        const struct kp__seat *seat)
-{
-    struct kp__sleeper *holder;
-
-    if (!seat->lent) return true;
-    if (seat->ending || revoke_helps(sub, seat)) return false;
-    if ((holder = sleeper_of(s, seat->thread)) == NULL) return false;
+    if (!holder) return false;
     if (holder == s->newcomer) s->last = by;
     if (holder->seen) return true;
     holder->seen = true;
@@ -157,6 +146,62 @@ static bool follow_seat(struct search *s, struct kp__sleeper *by, const struct k
     return true;
 }
 
+/* The same for what was revoked of `sub`. Returns how many there are whose holders sleep. */
+static int64_t follow_revoked(struct search *s, struct kp__sleeper *by,
+                              const struct kp__subpool *sub)
+{
+    const struct kp__list *taken = &sub->rare->taken;
+    int64_t asleep = 0;
+
+    for (struct kp__list *l = kp__list_first(taken); l; l = kp__list_next(taken, l)) {
+        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+        bool sleeps = true;
+        for (uint32_t i = 0; i < slot->errand->seats; i++) {
+            const struct kp__seat *seat = kp__seat_at(slot, i);
+            sleeps = sleeps && (!seat->lent || follow_holder(s, by, seat));
+        }
+        asleep += sleeps;
+    }
+    return asleep;
+}
+
+/* As many as may be were revoked of this key, or in all, and are out, so that one of them would
+ * have to come back first (kp__revoke_is_due). Do all who have them sleep, and is none of them just
+ * being revoked or destroyed? */
+static bool none_more_is_revoked(struct search *s, struct kp__sleeper *by,
+                                 const struct kp__subpool *sub)
+{
+    const struct kp__core *core = &by->pool->core;
+    int64_t of_key = (int64_t)sub->rare->revoked + sub->rare->revoking, asleep = 0;
+    int64_t in_all = (int64_t)core->revoked + core->revoking;
+
+    if (of_key >= sub->rules->max_live) return follow_revoked(s, by, sub) == of_key;
+    if (in_all < core->live.cap) return false;
+    for (sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) asleep += follow_revoked(s, by, sub);
+    return asleep == in_all;
+}
+
+/* Is it being revoked, or will it be, unless it comes back first (limits.revoke_after_ms)? */
+static bool revoke_helps(struct search *s, struct kp__sleeper *by, const struct kp__slot *slot,
+                         const struct kp__seat *seat)
+{
+    const struct kp__subpool *sub = slot->sub;
+    bool will_be = seat->hold == KP__HELD && seat->since && slot->errand->seats == 1 &&
+                   sub->rules->revoke_after != KP__NEVER;
+
+    return seat->hold == KP__REVOKING || (will_be && !none_more_is_revoked(s, by, sub));
+}
+
+/* `by` waits for this lease of a lent slot to end. False: its holder is not known to sleep, and may
+ * end it, or it is taken from its holder. */
+static bool follow_seat(struct search *s, struct kp__sleeper *by, const struct kp__slot *slot,
+                        const struct kp__seat *seat)
+{
+    if (!seat->lent) return true;
+    if (seat->ending || revoke_helps(s, by, slot, seat)) return false;
+    return follow_holder(s, by, seat);
+}
+
 static bool follow_key(struct search *s, struct kp__sleeper *by, const struct kp__subpool *sub)
 {
     const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
@@ -164,7 +209,7 @@ static bool follow_key(struct search *s, struct kp__sleeper *by, const struct kp
     for (struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
         const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
         for (uint32_t i = 0; i < slot->errand->seats; i++)
-            if (!follow_seat(s, by, sub, kp__seat_at(slot, i))) return false;
+            if (!follow_seat(s, by, slot, kp__seat_at(slot, i))) return false;
     }
     return true;
 }

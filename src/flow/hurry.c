@@ -70,11 +70,15 @@ void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *
 
 struct kp__job *kp__job_call_off(struct kp__job *job)
 {
+    struct kp__slot *slot = job->slot;
     bool open = job->pool->core.phase != KP__CLOSED;
 
     if (job->hurried) return NULL; /* since its time is over */
     if (job->own_time && open) return NULL;
-    if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) return NULL;
+    if (slot->sub->waiting > 0) { /* it goes on for them; upkeep hurries it when its time is over */
+        if (may_hurry(job)) kp__file_slot_at(&job->pool->core, slot, job->until);
+        return NULL;
+    }
     struct kp__job *here = kp__job_hurry_begin(job);
     job->called_off = job->hurried;
     return here;
@@ -85,7 +89,7 @@ void kp__job_hurry_due(struct kp__pool *pool, struct kp__slot *slot, struct kp__
     struct kp__job *job = slot->errand->job;
     uint64_t now = kp__time(pool);
 
-    if (!may_hurry(job) || (slot->state == KP__LENT && job->when != KP_CHECK_RETURN)) return;
+    if (!may_hurry(job) || (slot->state == KP__LENT && slot->errand->sponsor)) return;
     if (!slot->errand->doomed && now < job->until) { /* the look was for another thing */
         kp__file_slot_at(&pool->core, slot, job->until);
         return;

@@ -128,14 +128,13 @@ void kp__job_hurry_end(struct kp__job *job);
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
 /* The same for a job whose request was cancelled, or whose pool closes. But while the pool is open,
- * a creation goes on if others wait or it has a time of its own: what it makes may serve others,
- * and upkeep hurries it when its time is over. If one that was called off fails, that says nothing
- * about the server. */
+ * it goes on if others wait, or if it creates and has a time of its own: what it makes, or finds
+ * good, may serve others, and upkeep hurries it when its time is over. If one that was called off
+ * fails, that says nothing about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
-/* Upkeep looks at a slot with a job. If that creates, tests, or makes ready on the way back, its
- * time is over, and no request waits that would do it, it is hurried. With the lock, given back
- * meanwhile. */
+/* Upkeep looks at a slot with a job. If its time is over, and no request waits that would do it, it
+ * is hurried, unless it ends a resource or revokes one. With the lock, given back meanwhile. */
 void kp__job_hurry_due(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* ---- what follows an answer that nobody stood by for ----------------------------------------- */

@@ -26,8 +26,8 @@ cmp "$work/shown" "$work/program" || fault "README.md and examples/readme.c diff
 
 { tr -d '\\\n' <include/keyedpool/words.h; echo; } | sed 's/X(KP_E/\n&/g' |
     sed -n 's/^X(\(KP_E[A-Z]*\), *\(-[0-9]*\), *"\([^"]*\)".*/| `\1` | \2 | \3 |/p' >"$work/errors"
-{ tr -d '\\\n' <include/keyedpool/stats.h; echo; } | sed 's/X([a-z_]*, "/\n&/g' |
-    sed -n 's/^X(\([a-z_]*\), "\([^"]*\)").*/| `\1` | \2 |/p' >"$work/stats"
+{ tr -d '\\\n' <include/keyedpool/stats.h; echo; } | sed 's/X([a-z_]*, [a-z]*, */\n&/g' |
+    sed -n 's/^X(\([a-z_]*\), [a-z]*, *"\([^"]*\)").*/| `\1` | \2 |/p' >"$work/stats"
 { tr -d '\\\n' <include/keyedpool/options.h; echo; } | sed 's/X([A-Z_]*, [a-z]*, "/\n&/g' |
     sed -n 's/^X(\([A-Z_]*\), \([a-z]*\), "\([^"]*\)").*/| `\1` | `\2` | \3 |/p' >"$work/causes"
 test "$(wc -l <"$work/errors")" -ge 12 || fault "the error table of words.h was not understood"

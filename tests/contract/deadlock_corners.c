@@ -253,6 +253,61 @@ static void what_is_to_be_revoked_is_no_deadlock(void **state)
     contract_end(&c);
 }
 
+static const kp_line revokes[] = { { .times = KP_OFF }, { 0 } };
+
+static void open_revoking(contract *c, bool in_all)
+{
+    begin(c, KP_DEADLOCK_REFUSE);
+    c->script.revoke = revokes;
+    c->options.limits.revoke_after_ms = 2000;
+    if (in_all) contract_set(c, "budget.max_live", "1");
+    contract_open(c);
+}
+
+/* As many as may be are out that were revoked: until one of them comes back, no more are. */
+static void what_is_not_revoked_before_a_sleeper_gives_back_is_a_deadlock(void **state)
+{
+    (void)state;
+    for (int in_all = 0; in_all < 2; in_all++) {
+        contract c;
+        kp_lease lost, other, third;
+        kp_why why;
+        open_revoking(&c, in_all);
+        (void)contract_take(&c, A, &lost);
+        assert_int_equal(kp_get(c.pool, in_all ? B : A, NULL, &other), 0); /* it was revoked */
+        assert_int_equal(kp_sim_now_ms(c.sim), 2000);
+        assert_int_equal(kp_get(c.pool, A, KP_ASK(.why = &why), &third), KP_EDEADLK);
+        assert_string_equal(why.text, in_all ? "deadlock: you wait for room for a, lent to you"
+                                             : "deadlock: you wait for a, lent to you");
+        kp_release(&lost);
+        assert_int_equal(kp_get(c.pool, A, NULL, &third), 0); /* the other one was revoked */
+        kp_release(&other);
+        contract_give(&c, &third);
+        contract_end(&c);
+    }
+}
+
+static void what_is_revoked_once_another_is_given_back_is_no_deadlock(void **state)
+{
+    (void)state;
+    for (int in_all = 0; in_all < 2; in_all++) {
+        contract c;
+        kp_lease lease, other;
+        getter slow;
+        open_revoking(&c, in_all);
+        contract_start_as(&c, &slow, 1, (getter){ .key = in_all ? B : A, .hold_ms = 6000 });
+        (void)kp_sim_settle(c.sim);
+        assert_int_equal(kp_get(c.pool, A, NULL, &lease), 0); /* that was revoked */
+        assert_int_equal(kp_sim_now_ms(c.sim), 2000);
+        assert_int_equal(kp_get(c.pool, A, NULL, &other), 0); /* it is back, `lease` revoked */
+        assert_int_equal(c.events[KP_EVENT_DEADLOCK], 0);
+        kp_release(&lease);
+        contract_give(&c, &other);
+        kp_sim_join(c.sim, 0);
+        contract_end(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +322,8 @@ int main(void)
         cmocka_unit_test(pools_of_other_worlds_must_be_passed_by),
         cmocka_unit_test(who_waits_for_a_deadlock_must_be_told_too),
         cmocka_unit_test(what_is_to_be_revoked_is_no_deadlock),
+        cmocka_unit_test(what_is_not_revoked_before_a_sleeper_gives_back_is_a_deadlock),
+        cmocka_unit_test(what_is_revoked_once_another_is_given_back_is_no_deadlock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * driver.cancel: a creation whose request is cancelled is hurried if no other request waits; if it
- * fails then, that does not count as a failure of the server. If others wait, it goes on for them
- * until its time is over. (loop_end.c has a hurried creation that succeeds all the same.)
+ * driver.cancel: a creation or check whose request is cancelled is hurried if no other request
+ * waits; if it fails then, that does not count as a failure of the server. If others wait, it goes
+ * on for them until its time is over. (loop_end.c has a hurried creation that succeeds all the
+ * same.)
  */
 #include "loop.h"
 
@@ -162,6 +163,25 @@ static void count_invalid(const kp_event *event, void *ctx)
     w.failed += event->kind == KP_EVENT_INVALID;
 }
 
+/* One is idle, and is checked at the next get; what is hurried ends with this status. */
+static struct stage *open_checked(int status)
+{
+    struct stage *s = open_one(1, status);
+    struct ask a;
+
+    (void)kp_pool_close(s->pool, KP_CLOSE_NOW, 0);
+    s->plan.driver.validate = check;
+    s->plan.limits.validate_on = KP_CHECK_GET;
+    s->plan.limits.validate_after_ms = 1;
+    s->plan.on_event = count_invalid;
+    assert_int_equal(kp_pool_open(&s->plan, &s->pool), 0);
+    stage_start(s, &a, "k", 1000);
+    stage_pass(s, 0);
+    serve(s, &a);
+    stage_pass(s, 1);
+    return s;
+}
+
 /* What ends a check may leave the resource in any state, so that goes. But nobody found it bad. */
 static void a_check_that_is_called_off_must_not_count_as_a_bad_one(void **state)
 {
@@ -174,17 +194,8 @@ static void a_check_that_is_called_off_must_not_count_as_a_bad_one(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        struct stage *s = open_one(1, ways[i].status);
+        struct stage *s = open_checked(ways[i].status);
         struct ask a;
-        (void)kp_pool_close(s->pool, KP_CLOSE_NOW, 0);
-        s->plan.driver.validate = check;
-        s->plan.limits.validate_on = KP_CHECK_GET;
-        s->plan.limits.validate_after_ms = KP_NONE;
-        s->plan.on_event = count_invalid;
-        assert_int_equal(kp_pool_open(&s->plan, &s->pool), 0);
-        stage_start(s, &a, "k", 1000);
-        stage_pass(s, 0);
-        serve(s, &a);
         stage_start(s, &a, "k", 10);
         stage_pass(s, 1);
         if (ways[i].cancelled) kp_cancel(&a.request);
@@ -221,6 +232,23 @@ static void a_creation_that_others_wait_for_must_go_on_for_them(void **state)
     stage_pass(s, 500);
     serve(s, &b);
     assert_int_equal(w.begun, 1);
+    stage_close(s);
+}
+
+/* Else the resource would end, and they would wait for another one. */
+static void a_check_that_others_wait_for_must_go_on_for_them(void **state)
+{
+    struct stage *s = open_checked(-1);
+    struct ask a, b;
+
+    (void)state;
+    both_wait(s, &a, &b);
+    kp_cancel(&a.request);
+    assert_int_equal(w.hurried, 0);
+    stage_pass(s, 500);
+    serve(s, &b);
+    assert_int_equal(w.begun, 2); /* a creation and a check */
+    assert_int_equal(stage_stats(s).destroys, 0);
     stage_close(s);
 }
 
@@ -391,6 +419,26 @@ static void what_goes_on_for_others_must_be_hurried_when_its_time_is_over(void *
     stage_close(s);
 }
 
+static void a_check_that_goes_on_for_others_must_be_hurried_when_its_time_is_over(void **state)
+{
+    struct stage *s = open_checked(-1);
+    struct ask a, b;
+
+    (void)state;
+    stage_start(s, &a, "k", 100);
+    stage_start(s, &b, "k", 5000);
+    stage_pass(s, 0);
+    kp_cancel(&a.request);
+    stage_pass(s, 99);
+    assert_int_equal(w.hurried, 0);
+    stage_pass(s, 5); /* upkeep may be that late */
+    assert_int_equal(w.hurried, 1);
+    assert_int_equal(stage_stats(s).invalid, 1);
+    serve(s, &b);
+    assert_int_equal(w.begun, 3);
+    stage_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,11 +448,13 @@ int main(void)
         cmocka_unit_test(a_probe_that_is_called_off_must_leave_its_place_to_the_next),
         cmocka_unit_test(a_check_that_is_called_off_must_not_count_as_a_bad_one),
         cmocka_unit_test(a_creation_that_others_wait_for_must_go_on_for_them),
+        cmocka_unit_test(a_check_that_others_wait_for_must_go_on_for_them),
         cmocka_unit_test(a_creation_must_be_called_off_when_its_pool_closes),
         cmocka_unit_test(a_creation_whose_time_was_over_must_count_though_its_pool_closes),
         cmocka_unit_test(no_creation_must_begin_once_its_pool_is_closed),
         cmocka_unit_test(one_called_off_before_it_has_begun_must_begin_once_and_then_be_hurried),
         cmocka_unit_test(what_goes_on_for_others_must_be_hurried_when_its_time_is_over),
+        cmocka_unit_test(a_check_that_goes_on_for_others_must_be_hurried_when_its_time_is_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

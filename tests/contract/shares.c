@@ -88,6 +88,48 @@ struct regular {
 
 enum { BACK_MS = 8000 };
 
+/* Creates, discards and begins again. */
+static void churn(void *arg)
+{
+    struct regular *r = arg;
+    kp_lease lease;
+
+    while (kp_sim_now_ms(r->c->sim) < r->to_ms) {
+        if (get_within(r->c, r->key, KP_SECONDS(60), &lease) != 0)
+            contract_broken(r->c, "%s: not served", r->key);
+        kp_discard(&lease);
+    }
+}
+
+/* Creations are what these lack. How much else a key has is no reason for others to go first each
+ * time. */
+static void a_key_that_holds_many_must_have_its_turn_to_create(void **state)
+{
+    enum { HELD = 5 };
+    static const kp_line create[] = { { .takes_ms = 10, .times = KP_OFF }, { 0 } };
+
+    (void)state;
+    for (int paced = 0; paced < 2; paced++) {
+        contract c;
+        kp_lease held[HELD];
+        struct regular other[] = { { &c, "b", 0, 2000, 0 }, { &c, "c", 0, 2000, 0 } };
+        begin(&c);
+        c.script.create = create;
+        if (paced) c.options.budget = (kp_budget){ .create_rate = 50, .create_burst = 1 };
+        else c.options.budget.max_creating = 1;
+        contract_open(&c);
+        contract_take_all(&c, kp_str("a"), held, HELD);
+        for (int i = 0; i < 2; i++) assert_true(kp_sim_spawn(c.sim, churn, &other[i]) > 0);
+        struct visit one_more = { .key = "a", .at_ms = 1000, .within_ms = 1000 };
+        send(&c, &one_more);
+        kp_sim_join(c.sim, 0);
+        assert_int_equal(one_more.rc, 0);
+        assert_true(one_more.answered_ms < 1200);
+        contract_give_all(&c, held, HELD);
+        contract_end(&c);
+    }
+}
+
 static void two_hundred_to_one(kp_key key, kp_limits *limits, void *ctx)
 {
     (void)ctx;
@@ -251,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_below_its_floor_must_come_before_who_came_first),
         cmocka_unit_test(a_budget_that_is_short_must_be_shared_by_weight),
+        cmocka_unit_test(a_key_that_holds_many_must_have_its_turn_to_create),
         cmocka_unit_test(a_heavy_key_that_comes_back_must_not_take_all_for_long),
         cmocka_unit_test(with_arrival_order_weights_must_not_matter),
         cmocka_unit_test(keys_of_a_group_must_share_its_limit_and_others_must_not_feel_it),

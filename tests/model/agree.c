@@ -477,7 +477,7 @@ int main(int argc, char **argv)
     for (; done < ops; done += PLAY_OPS, seed++)
         if (play_seed(seed) >= 0) return 1;
     int idle = 0;
-#define X(field, sentence)                                                                         \
+#define X(field, kind, sentence)                                                                   \
     if (done >= 100000 && play_totals.field == 0 && strcmp(#field, "closing") != 0 &&              \
         strcmp(#field, "testing") != 0 /* its pools validate for requests only */ &&               \
         (done >= 1000000 || strcmp(#field, "revoked") != 0)) /* few, when a play ends */           \

@@ -367,7 +367,7 @@ static void add_up(void)
     kp_stats s;
 
     if (kp_stats_read(the.pool, KP_EVERY_KEY, &s) != 0) return;
-#define X(field, sentence) play_totals.field += s.field;
+#define X(field, kind, sentence) play_totals.field += s.field;
     KP_STATS_MAP(X)
 #undef X
 }

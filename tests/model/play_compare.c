@@ -155,7 +155,7 @@ void compare_stats(int key)
 
     if (key != NOBODY) snprintf(name, sizeof name, "key %c", 'a' + key);
     compare_number("kp_stats_read", code, model_stats(&the.model, key, &model));
-#define X(field, sentence)                                                                         \
+#define X(field, kind, sentence)                                                                   \
     if (real.field != model.field)                                                                 \
         differ("%s: " #field " of the pool is %" PRIu64 ", of the model %" PRIu64, name,           \
                real.field, model.field);

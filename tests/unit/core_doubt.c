@@ -330,7 +330,7 @@ static void a_share_must_count_up_to_each_change(struct stage *s)
 
     s->rules.on_gone = KP_GONE_REPLACE;
     s->core.lent.cap = 1;
-    s->core.usual[KP__IN_USE].hold = HOLD;
+    s->core.usual[KP__IN_USE].hold = s->core.usual[KP__BEING_MADE].hold = HOLD;
     struct kp__subpool *sub = key_of(s, 3, slot), *other = stage_key(s);
     struct kp__slot *lent = lend(s, sub, &r);
     assert_int_equal(stage_ask(s, other, &waits, 0), KP__GRANT_WAIT);
@@ -342,6 +342,7 @@ static void a_share_must_count_up_to_each_change(struct stage *s)
     assert_true(gone(s, lent));
     assert_int_equal(sub->count[KP__IDLE], 0);
     assert_had(s, sub, 1 + 2 + 1);
+    assert_int_equal(sub->contest->share.had[KP__BEING_MADE], 0); /* only tested */
 }
 
 /* ---- seats ---------------------------------------------------------------------------------- */

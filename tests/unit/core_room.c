@@ -27,10 +27,10 @@ static void creations_must_stay_within_the_keys_and_the_pools_limit(void **state
     assert_ptr_equal(b->contest->lacks, &s.core.creating);
     stage_check(&s);
     stage_take(&s, &r[0]);
-    assert_int_equal(r[4].grant.kind, KP__GRANT_PERMIT); /* b holds less */
-    assert_int_equal(r[2].grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_PERMIT); /* both make one; a came first */
+    assert_int_equal(r[4].grant.kind, KP__GRANT_WAIT);
     stage_take(&s, &r[1]);
-    assert_int_equal(r[2].grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(r[4].grant.kind, KP__GRANT_PERMIT);
     stage_close(&s);
 }
 

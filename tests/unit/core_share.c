@@ -26,6 +26,7 @@ static void what_is_idle_or_ceded_must_not_be_held_and_what_is_promised_must(voi
     sub->lent_permits = 7;
     assert_int_equal(kp__held(sub, KP__IN_USE), 51301);
     assert_int_equal(kp__held(sub, KP__LEASED), 7);
+    assert_int_equal(kp__held(sub, KP__BEING_MADE), 50001);
     stage_close(&s);
 }
 
@@ -131,7 +132,7 @@ static void a_million_permits_must_count_as_a_million(void **state)
 static void what_a_key_is_given_must_count_from_then_on(void **state)
 {
     struct stage s;
-    struct kp__request r;
+    struct kp__request r, making[3];
 
     (void)state;
     stage_open(&s);
@@ -141,11 +142,17 @@ static void what_a_key_is_given_must_count_from_then_on(void **state)
     assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
     for (int m = 0; m < KP__MEASURES; m++) s.core.usual[m].hold = 100;
     for (uint64_t had = 0; had < 3; had++) {
-        stage_lend(&s, sub);
+        assert_int_equal(stage_ask(&s, sub, &making[had], 0), KP__GRANT_PERMIT);
         for (int m = 0; m < KP__MEASURES; m++)
             assert_int_equal(sub->contest->share.had[m], had * (had + 1) / 2 * ONE / KP__SHARE_TAU);
         s.now += 100;
     }
+    for (int i = 0; i < 3; i++) stage_take(&s, &making[i]);
+    assert_int_equal(sub->contest->share.had[KP__BEING_MADE], 6 * ONE / KP__SHARE_TAU);
+    s.core.latest += 100;
+    kp__account(&s.core, sub);
+    assert_int_equal(sub->contest->share.had[KP__BEING_MADE], 6 * ONE / KP__SHARE_TAU);
+    assert_int_equal(sub->contest->share.had[KP__IN_USE], 9 * ONE / KP__SHARE_TAU);
     stage_close(&s);
 }
 
@@ -199,10 +206,11 @@ static void a_score_must_be_one_more_than_held_by_weight_and_the_lag(void **stat
     assert_int_equal(kp__share_score(&s.core.live, sub), 2 * ONE);
     kp__contest(&s.core, sub)->share.had[KP__LEASED] = 70;
     kp__contest(&s.core, sub)->share.had[KP__IN_USE] = 700;
+    kp__contest(&s.core, sub)->share.had[KP__BEING_MADE] = 7000;
     kp__contest(&s.core, sub)->share.start[KP__LENDING].from = 1;
     kp__contest(&s.core, sub)->share.start[KP__MAKING].from = 2;
     assert_int_equal(kp__share_score(&s.core.lent, sub), ONE + 71);
-    assert_int_equal(kp__share_score(&s.core.creating, sub), 2 * ONE + 702);
+    assert_int_equal(kp__share_score(&s.core.creating, sub), 2 * ONE + 7002);
     assert_int_equal(kp__share_score(&s.core.live, sub), 2 * ONE + 700);
     sub->count[KP__CREATING] = 0;
     stage_close(&s);
@@ -340,7 +348,9 @@ static void only_budgets_that_somebody_lacks_must_note_who_was_served(void **sta
         kp__note_lack(&s.core, poor, all[lacked]);
         for (int i = 0; i < 5; i++) all[i]->virtual_time = 0;
         kp__served(&s.core, sub, (enum kp__measure)m);
-        bool concerned = m == (lacked == 4 ? KP__LEASED : KP__IN_USE);
+        bool concerned = m == (lacked == 4   ? KP__LEASED
+                               : lacked == 1 ? KP__BEING_MADE
+                                             : KP__IN_USE);
         if (lacked == 2 || lacked == 3) concerned = concerned && sub->contest->group[lacked - 2];
         for (int i = 0; i < 5; i++)
             assert_int_equal(all[i]->virtual_time > 0, i == lacked && concerned);

@@ -85,6 +85,29 @@ static void statistics_must_fit_callers_old_and_new(void **state)
     stage_fall(&s);
 }
 
+static void gauges_must_be_0_and_counters_stay_where_nothing_is_left(void **state)
+{
+    struct stage s;
+    kp_stats before, after;
+
+    (void)state;
+    stage_raise(&s);
+    for (int i = 0; i < 2; i++) {
+        kp_lease lease = stage_get(&s, "a");
+        if (i == 1) assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &before), 0);
+        kp_release(&lease);
+    }
+    assert_int_equal(kp_drop(s.pool, kp_str("a"), KP_NONE), 0);
+    assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &after), 0);
+#define X(name, kind, sentence)                                                                    \
+    if (strcmp(#kind, "gauge") == 0 ? after.name != 0 : after.name < before.name)                  \
+        fail_msg(#name " is no " #kind);
+    KP_STATS_MAP(X)
+#undef X
+    assert_int_equal(before.keys + before.live + before.lent + before.leases, 4);
+    stage_fall(&s);
+}
+
 /* A lease is no hit before it is one: until then the test may find its resource bad. */
 static void see_no_hit(struct stage *s)
 {
@@ -467,6 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statistics_must_fit_callers_old_and_new),
         cmocka_unit_test(each_keys_statistics_must_fit_callers_old_and_new),
+        cmocka_unit_test(gauges_must_be_0_and_counters_stay_where_nothing_is_left),
         cmocka_unit_test(what_is_being_validated_must_be_no_hit_yet),
         cmocka_unit_test(a_key_that_is_none_must_not_be_counted),
         cmocka_unit_test(the_pool_must_be_explained_with_its_budgets),
