@@ -341,7 +341,7 @@ static void undo_timeout(int32_t tidy)
     socklen_t size = sizeof tv;
     kp_lease lease;
 
-    open_pool((kp_redis_options){ .command_timeout_ms = 3000, .tidy = tidy });
+    open_pool((kp_redis_options){ .command_timeout_ms = 3500, .tidy = tidy });
     lease = get(redis.path);
     assert_int_equal(redisSetTimeout(kp_redis(&lease), tv), REDIS_OK);
     kp_release(&lease);
@@ -349,6 +349,7 @@ static void undo_timeout(int32_t tidy)
     assert_true(reused(&lease));
     assert_int_equal(getsockopt(kp_redis(&lease)->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &size), 0);
     assert_int_equal(tv.tv_sec, 3);
+    assert_in_range(tv.tv_usec, 400000, 600000);
     kp_release(&lease);
     close_pool();
 }

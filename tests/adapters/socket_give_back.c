@@ -39,6 +39,7 @@ static void unread_bytes_must_never_reach_the_next_borrower(void **state)
         kp_release(&lease);
         assert_int_equal(kp_socket_counts_read(&s->counts).unread, 1);
         assert_int_equal(kp_socket_counts_read(&s->counts).closed, 1);
+        assert_string_equal(s->invalid, "socket: given back with bytes unread");
         expect_another(s, keys[i], listeners[i]);
         (void)close(peer);
         stage_close(s);
@@ -60,6 +61,7 @@ static void bytes_that_come_while_it_is_idle_must_end_it(void **state)
     wait_for_input(fd);
     expect_another(s, s->place, s->tcp);
     assert_int_equal(kp_socket_counts_read(&s->counts).unread, 1);
+    assert_string_equal(s->invalid, "socket: bytes came while it was idle");
     (void)close(peer);
     stage_close(s);
 }
@@ -79,6 +81,7 @@ static void a_peer_that_ended_must_be_noticed_without_a_round_trip(void **state)
     wait_for_input(fd);
     expect_another(s, s->path, s->local);
     assert_int_equal(kp_socket_counts_read(&s->counts).ended, 1);
+    assert_string_equal(s->invalid, "socket: the other side has ended it");
     stage_close(s);
 }
 
@@ -118,6 +121,7 @@ static void a_half_that_the_borrower_ended_must_not_be_lent_again(void **state)
         assert_int_equal(shutdown(kp_socket_fd(&lease), SHUT_WR), 0);
         kp_release(&lease);
         assert_int_equal(kp_socket_counts_read(&s->counts).ended, 1);
+        assert_string_equal(s->invalid, "socket: the borrower has ended its half of it");
         expect_another(s, keys[i], listeners[i]);
         (void)close(peer);
         stage_close(s);
