@@ -63,6 +63,8 @@ static void an_ipv6_address_must_be_written_in_brackets(void **state)
     }
     if (fd >= 0)
         (void)close(fd);
+    assert_int_equal(try_get(s, "[::1]:1", 1000, &lease), KP_ECREATE);
+    expect_text(s, ": [::1]:1");
     stage_close(s);
 }
 
@@ -113,7 +115,7 @@ static void a_closed_port_and_a_missing_path_must_say_so(void **state)
     stage_open(s, (kp_socket_options){ 0 });
     assert_int_equal(try_get(s, s->place, 5000, &lease), KP_ECREATE);
     assert_int_equal(s->why.vendor_code, ECONNREFUSED);
-    expect_text(s, "nobody listens there");
+    expect_text(s, "nobody listens there: 127.0.0.1:");
     expect_text(s, s->place);
     assert_int_equal(try_get(s, s->path, 5000, &lease), KP_ECREATE);
     assert_int_equal(s->why.vendor_code, ECONNREFUSED);
@@ -232,6 +234,7 @@ static int greet(kp_job *job, int fd, int64_t left_ms, void *ctx)
     struct stage *s = ctx;
 
     assert_true(left_ms >= 1 && left_ms <= 10000);
+    assert_false(fcntl(fd, F_GETFL) & O_NONBLOCK);
     put(fd, "hello");
     s->opens++;
     if (s->open_code < 0)

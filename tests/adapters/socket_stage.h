@@ -31,7 +31,8 @@ struct stage {
     kp_why   why;
     kp_socket_counts counts;
     int      opens, closes, open_code;
-    char     invalid[256];                      /* why the last bad one was */
+    char     invalid[256];                      /* why the last bad one was bad, ... */
+    int      invalid_code;                      /* ... and was the other side gone? */
 };
 
 static inline int listen_tcp(int *port, int backlog)
@@ -92,8 +93,10 @@ static inline void note_invalid(const kp_event *event, void *ctx)
 {
     struct stage *s = ctx;
 
-    if (event->kind == KP_EVENT_INVALID)
-        (void)snprintf(s->invalid, sizeof s->invalid, "%s", event->why->text);
+    if (event->kind != KP_EVENT_INVALID)
+        return;
+    (void)snprintf(s->invalid, sizeof s->invalid, "%s", event->why->text);
+    s->invalid_code = event->code;
 }
 
 /* A failed create is tried again at once, and every idle one is looked at by who gets it: no test

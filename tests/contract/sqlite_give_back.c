@@ -138,6 +138,28 @@ static void statements_must_stay_and_be_reset_where_they_are_kept(void **state)
     assert_null(s->kept);
 }
 
+/* It holds nothing of the file, so only the statement itself tells that it is running. */
+static void a_statement_without_a_table_must_be_reset_too(void **state)
+{
+    struct stage *s = *state;
+    sqlite3_stmt *kept;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ .tidy = KP_SQLITE_KEEP });
+    make_table(s);
+    lease = get(s, KP_SQLITE_READER);
+    assert_int_equal(sqlite3_prepare_v2(kp_sqlite_db(&lease), "VALUES (1), (2)", -1, &kept, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(kept), SQLITE_ROW);
+    kp_release(&lease);
+    assert_int_equal(s->left.running, 1);
+    lease = get(s, KP_SQLITE_READER);
+    assert_false(sqlite3_stmt_busy(kept));
+    assert_int_equal(sqlite3_finalize(kept), SQLITE_OK);
+    kp_release(&lease);
+    stage_close(s);
+}
+
 /* A transaction was left open, the statement was not. */
 static void statements_that_are_kept_must_not_be_reported(void **state)
 {
@@ -182,6 +204,11 @@ static void a_connection_with_open_statements_must_be_closed_where_that_is_wante
         assert_int_equal(kp_sqlite_counts_read(&s->counts).statements, 1 + idle);
         assert_int_equal(sqlite3_finalize(late), SQLITE_OK);
     }
+    lease = get(s, KP_SQLITE_READER);
+    assert_int_equal(run_sql(&lease, "BEGIN"), SQLITE_OK);
+    kp_release(&lease);                 /* no statement: it may stay */
+    assert_true(s->left.transaction && !s->left.closed);
+    assert_int_equal(stats(s, KP_SQLITE_READER).live, 1);
     lease = get(s, KP_SQLITE_READER);
     assert_int_equal(value(&lease, "SELECT count(*) FROM t"), 3);
     kp_release(&lease);
@@ -382,6 +409,7 @@ int main(void)
         TEST(a_statement_that_only_idles_must_be_finalised_and_reported_too),
         TEST(a_clean_give_back_must_not_be_reported),
         TEST(statements_must_stay_and_be_reset_where_they_are_kept),
+        TEST(a_statement_without_a_table_must_be_reset_too),
         TEST(statements_that_are_kept_must_not_be_reported),
         TEST(a_connection_with_open_statements_must_be_closed_where_that_is_wanted),
         TEST(a_full_text_table_must_survive_what_its_borrower_left_open),
