@@ -112,6 +112,7 @@ static void a_closed_port_and_a_missing_path_must_say_so(void **state)
 
     (void)close(s->tcp);
     (void)close(s->local);
+    s->tcp = s->local = -1;
     stage_open(s, (kp_socket_options){ 0 });
     assert_int_equal(try_get(s, s->place, 5000, &lease), KP_ECREATE);
     assert_int_equal(s->why.vendor_code, ECONNREFUSED);
