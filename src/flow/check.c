@@ -40,7 +40,7 @@ static void init_return(struct kp__job *job, struct kp__pool *pool, kp_job_kind 
     if (pool->driver.cancel) kp__file_slot_at(&pool->core, slot, job->until);
 }
 
-/* One that failed: did it so because it was called off? Then it tells nothing about its resource. */
+/* One that failed: because it was called off? Then it tells nothing about its resource. */
 static bool was_ended(const struct kp__job *job)
 {
     return job->called_off && job->status != KP_EGONE;

@@ -15,8 +15,8 @@
 #include "flow/find.h"
 #include "flow/key.h"
 
-/* So many bytes of a text are left, which are more than any character (UTF-8) has. How many to show,
- * so that none is left whose end is cut off? */
+/* So many bytes of a text are left, more than any character (UTF-8) has. How many to show, so that
+ * none is left whose end is cut off? */
 static size_t whole(const char *text, size_t left)
 {
     enum { LONGEST = 4 };

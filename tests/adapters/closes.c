@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * close(), for the tests of adapters: a descriptor that is closed twice ends the program. The second
- * close may be of somebody else's, who got the number meanwhile, and mostly nothing shows it.
+ * close(), for the tests of adapters: a descriptor that is closed twice ends the program. The
+ * second close may be of somebody else's, who got the number meanwhile, and mostly nothing shows
+ * it.
  */
 #include <errno.h>
 #include <stdio.h>

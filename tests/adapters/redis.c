@@ -193,7 +193,7 @@ static int wait_there(kp_job *job, redisContext *c, void *ctx)
     return 0;                           /* that it was not answered shows all the same */
 }
 
-/* Once where it is opened again, and once where it is new. Without a time it would wait for ever. */
+/* Once where it is opened again, and once where it is new. Without a time it would never end. */
 static void an_on_open_that_waits_must_cost_no_more_than_what_it_is_a_step_of(void **state)
 {
     kp_job_kind when = KP_JOB_RESET;

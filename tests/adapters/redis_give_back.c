@@ -313,7 +313,7 @@ static void one_whose_server_hung_up_must_be_replaced_without_a_signal(void **st
     close_pool();
 }
 
-/* What a borrower met: that the server is gone concerns the others, that it was too slow does not. */
+/* That the server is gone concerns the others, too; that it was too slow does not. */
 static void one_that_failed_must_be_replaced_and_the_server_be_gone_only_if_it_is(void **state)
 {
     kp_lease lease;

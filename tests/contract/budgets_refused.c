@@ -141,7 +141,7 @@ static int64_t burst_with(contract *c, kp_budget budget)
     return now.create_burst;
 }
 
-/* It is as the rate where nothing else is said; what was said stays, though the rate may reach it. */
+/* It is as the rate where nothing else is said; what was said stays, though the rate reach it. */
 static void a_burst_must_follow_the_rate_unless_it_was_another(void **state)
 {
     contract c;

@@ -196,7 +196,7 @@ static void close_now(struct stage *s)
     assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, KP_NONE), 0);
 }
 
-/* It waits for the next try when the pool is closed: that is the cause, and not the last failure. */
+/* It waits for the next try when the pool is closed: that is the cause, not the last failure. */
 static void the_close_must_be_told_and_not_an_earlier_failure(void **state)
 {
     struct stage s;
