@@ -40,10 +40,10 @@ static void init_return(struct kp__job *job, struct kp__pool *pool, kp_job_kind 
     if (pool->driver.cancel) kp__file_slot_at(&pool->core, slot, job->until);
 }
 
-/* It failed because it was called off, which tells nothing about its resource. */
+/* One that failed: because it was called off? Then it tells nothing about its resource. */
 static bool was_ended(const struct kp__job *job)
 {
-    return job->called_off && job->status < 0 && job->status != KP_EGONE;
+    return job->called_off && job->status != KP_EGONE;
 }
 
 bool kp__job_is_good(const struct kp__job *job)

@@ -16,13 +16,13 @@
 #include "flow/find.h"
 #include "flow/key.h"
 
-/* So many bytes of a text are left. How many to show, so that none of a character (UTF-8) is left
- * whose end is cut off? */
+/* So many bytes of a text are left, more than any character (UTF-8) has. How many to show, so that
+ * none is left whose end is cut off? */
 static size_t whole(const char *text, size_t left)
 {
     enum { LONGEST = 4 };
 
-    for (size_t i = 1; i <= LONGEST && i <= left; i++) {
+    for (size_t i = 1; i <= LONGEST; i++) {
         unsigned char c = (unsigned char)text[left - i];
         if ((c & 0xc0) == 0x80) continue; /* not its first byte */
         size_t bytes = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;

@@ -214,6 +214,26 @@ static void a_connection_that_was_replaced_must_not_be_taken_for_a_dead_handle(v
     assert_true(fcntl(first, F_GETFD) < 0);
 }
 
+/* When it is given back: the next borrower may come before an idle one is looked at again. */
+static void an_answer_that_nobody_asked_for_must_end_the_connection_at_once(void **state)
+{
+    kp_lease lease, other;
+
+    (void)state;
+    open_pool((kp_http_options){ 0 });
+    lease = get(stage.origin);
+    other = get(stage.origin);
+    must_answer(&lease, "/listen", "GET /listen HTTP/1.1");
+    must_answer(&other, "/unasked", "GET /unasked HTTP/1.1");
+    assert_int_equal(poll(&(struct pollfd){ .fd = socket_of(&lease), .events = POLLIN }, 1, 10000),
+                     1);
+    kp_release(&lease);
+    assert_int_equal(kp_http_counts_read(&stage.counts).closed, 1);
+    kp_release(&other);
+    assert_int_equal(kp_http_counts_read(&stage.counts).closed, 1);
+    close_pool();
+}
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 static int prepared;
@@ -266,6 +286,10 @@ static void a_probe_must_be_asked_or_not_as_the_options_say(void **state)
     assert_int_equal(kp_http_counts_read(&stage.counts).sockets, 0);
     must_answer(&lease, "/one", "GET /one HTTP/1.1");
     kp_release(&lease);
+    close_pool();
+    open_pool((kp_http_options){ .probe = "/half", .connect_timeout_ms = 5000 });
+    lease = get(stage.origin);          /* only its header is asked for, and that comes whole */
+    kp_discard(&lease);
     close_pool();
     open_pool((kp_http_options){ .probe = "/silent", .connect_timeout_ms = 50 });
     assert_int_equal(try_get(stage.origin, &lease), KP_ECREATE);
@@ -453,6 +477,7 @@ int main(void)
         cmocka_unit_test(a_server_that_closes_after_an_answer_must_not_cost_the_handle),
         cmocka_unit_test(an_idle_connection_that_ended_must_be_noticed),
         cmocka_unit_test(a_connection_that_was_replaced_must_not_be_taken_for_a_dead_handle),
+        cmocka_unit_test(an_answer_that_nobody_asked_for_must_end_the_connection_at_once),
         cmocka_unit_test(the_options_must_hold_for_each_borrower),
         cmocka_unit_test(a_probe_must_be_asked_or_not_as_the_options_say),
         cmocka_unit_test(a_transfer_must_end_at_the_timeout_of_the_options),

@@ -71,6 +71,11 @@ static void leave_copy(void *resource)
     PQclear(PQexec(resource, "COPY t FROM STDIN"));
 }
 
+static void leave_copy_out(void *resource)
+{
+    PQclear(PQexec(resource, "COPY (SELECT 1) TO STDOUT"));
+}
+
 static bool is_busy(void *resource)
 {
     return PQtransactionStatus(resource) == PQTRANS_ACTIVE || pg_value(resource, "SELECT 8") != 8;
@@ -193,6 +198,7 @@ static int run_conform(const char *name, int (*fill)(kp_options *options), bool 
         { "a result that was not read", leave_result, is_busy },
         { "half a result", leave_half_a_result, is_busy },
         { "a COPY", leave_copy, is_busy },
+        { "a COPY that comes", leave_copy_out, is_busy },
         { "a pipeline", leave_pipeline, in_pipeline },
         { "a pipeline with a question in it", leave_full_pipeline, in_pipeline },
         { "a LISTEN", leave_listen, is_told },

@@ -6,6 +6,7 @@
 #include "adapters/postgres_stage.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 
 /* ---- servers that end connections, or sleep -------------------------------------------------- */
 
@@ -49,6 +50,22 @@ static void a_connection_that_ended_while_it_was_lent_must_not_come_to_the_next(
     kp_release(&lease);                 /* who borrowed it has not noticed */
     assert_int_equal(stage.invalid, 1);
     assert_int_equal(stage.code, KP_PG_SQLSTATE('5', '7', 'P', '0', '1'));
+    close_pool();
+}
+
+/* Without a word, as a machine does that is switched off, or what stands between. */
+static void a_connection_that_was_cut_must_count_as_a_server_that_is_gone(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_pg_options){ 0 });
+    lease = get(NULL);
+    (void)shutdown(PQsocket(kp_pg_conn(&lease)), SHUT_RDWR);
+    kp_release(&lease);
+    assert_int_equal(stage.invalid, 1);
+    assert_int_equal(stage.code, KP_PG_SQLSTATE('0', '8', '0', '0', '6'));
+    assert_int_equal(stage.gone, 1);
     close_pool();
 }
 
@@ -170,6 +187,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connection_that_the_server_ended_must_be_replaced_and_its_reason_told),
         cmocka_unit_test(a_connection_that_ended_while_it_was_lent_must_not_come_to_the_next),
+        cmocka_unit_test(a_connection_that_was_cut_must_count_as_a_server_that_is_gone),
         cmocka_unit_test(a_connection_that_does_not_answer_must_be_replaced_in_time),
         cmocka_unit_test(what_a_server_says_as_it_goes_must_have_the_others_tested),
         cmocka_unit_test(an_idle_timeout_must_say_nothing_of_the_others),

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 
@@ -105,6 +106,13 @@ static inline kp_lease get(const char *key)
 static inline long value(const kp_lease *lease, const char *sql)
 {
     return pg_value(kp_pg_conn(lease), sql);
+}
+
+static inline void wait_for_input(const PGconn *conn)
+{
+    struct pollfd p = { .fd = PQsocket(conn), .events = POLLIN };
+
+    assert_int_equal(poll(&p, 1, 10000), 1);
 }
 
 static inline bool was_reused(const kp_lease *lease)

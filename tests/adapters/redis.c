@@ -6,6 +6,7 @@
 #include "adapters/redis_stage.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
@@ -180,6 +181,61 @@ static void on_open_must_run_again_where_reset_undid_it(void **state)
     expect_text("on_open failed");
     open_code = KP_EREFUSED;
     assert_int_equal(try_get(redis.place, 1000, &lease), KP_EREFUSED);
+    close_pool();
+}
+
+static int wait_there(kp_job *job, redisContext *c, void *ctx)
+{
+    const kp_job_kind *when = ctx;
+
+    if (job->kind == *when)
+        assert_null(redisCommand(c, "BLPOP nothing 0"));
+    return 0;                           /* that it was not answered shows all the same */
+}
+
+/* Once where it is opened again, and once where it is new. Without a time it would never end. */
+static void an_on_open_that_waits_must_cost_no_more_than_what_it_is_a_step_of(void **state)
+{
+    kp_job_kind when = KP_JOB_RESET;
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_redis_options){ .on_open = wait_there, .ctx = &when, .check_timeout_ms = 100,
+                                  .connect_timeout_ms = 100 });
+    lease = get(redis.place);
+    kp_release(&lease);
+    assert_int_equal(kp_redis_counts_read(&stage.counts).spoiled, 1);
+    assert_int_equal(stage.invalid_code, KP_ECREATE);   /* and not KP_EGONE */
+    when = KP_JOB_CREATE;
+    assert_int_equal(try_get(redis.place, 60000, &lease), KP_ECREATE);
+    assert_int_equal(stage.why.vendor_code, ETIMEDOUT);
+    expect_text("no answer within the time");
+    close_pool();
+}
+
+static int option(const kp_lease *lease, int level, int name)
+{
+    socklen_t size = sizeof(int);
+    int value = -1;
+
+    assert_int_equal(getsockopt(kp_redis(lease)->fd, level, name, &value, &size), 0);
+    return value;
+}
+
+/* Else one whose server is gone without a word would wait for its answer for ever. */
+static void a_connection_must_be_kept_alive_and_without_delay(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_redis_options){ 0 });
+    lease = get(redis.place);
+    assert_true(option(&lease, IPPROTO_TCP, TCP_NODELAY));
+    assert_true(option(&lease, SOL_SOCKET, SO_KEEPALIVE));
+    assert_int_equal(option(&lease, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+    assert_int_equal(option(&lease, IPPROTO_TCP, TCP_KEEPINTVL), 10);
+    assert_int_equal(option(&lease, IPPROTO_TCP, TCP_KEEPCNT), 3);
+    kp_release(&lease);
     close_pool();
 }
 
@@ -377,6 +433,8 @@ int main(void)
         cmocka_unit_test(names_of_ones_own_must_be_looked_up),
         cmocka_unit_test(the_options_must_hold_for_each_borrower),
         cmocka_unit_test(on_open_must_run_again_where_reset_undid_it),
+        cmocka_unit_test(an_on_open_that_waits_must_cost_no_more_than_what_it_is_a_step_of),
+        cmocka_unit_test(a_connection_must_be_kept_alive_and_without_delay),
         cmocka_unit_test(who_is_not_let_in_must_be_refused_until_it_is_told_otherwise),
         cmocka_unit_test(a_password_that_changed_must_not_be_found_out_by_a_borrower),
         cmocka_unit_test(a_peer_that_is_silent_or_no_redis_must_say_so_within_the_deadline),

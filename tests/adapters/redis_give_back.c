@@ -313,6 +313,26 @@ static void one_whose_server_hung_up_must_be_replaced_without_a_signal(void **st
     close_pool();
 }
 
+/* That the server is gone concerns the others, too; that it was too slow does not. */
+static void one_that_failed_must_be_replaced_and_the_server_be_gone_only_if_it_is(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_redis_options){ .client_name = "home", .command_timeout_ms = 50 });
+    lease = get(redis.path);
+    assert_null(redisCommand(kp_redis(&lease), "BLPOP nothing 0"));
+    kp_release(&lease);
+    assert_int_equal(stage.invalid_code, KP_ECREATE);
+    lease = get(redis.path);
+    redis_do("", "CLIENT KILL TYPE normal SKIPME yes");
+    assert_int_equal(redisBufferRead(kp_redis(&lease)), REDIS_ERR);
+    kp_release(&lease);
+    assert_int_equal(stage.invalid_code, KP_EGONE);
+    next_must_find_it_clean(false);
+    close_pool();
+}
+
 /* It answers PING with an error. A release that waited for the word would wait for a minute. */
 static void a_server_that_does_nothing_now_must_cost_no_wait(void **state)
 {
@@ -341,7 +361,7 @@ static void undo_timeout(int32_t tidy)
     socklen_t size = sizeof tv;
     kp_lease lease;
 
-    open_pool((kp_redis_options){ .command_timeout_ms = 3000, .tidy = tidy });
+    open_pool((kp_redis_options){ .command_timeout_ms = 3500, .tidy = tidy });
     lease = get(redis.path);
     assert_int_equal(redisSetTimeout(kp_redis(&lease), tv), REDIS_OK);
     kp_release(&lease);
@@ -349,6 +369,7 @@ static void undo_timeout(int32_t tidy)
     assert_true(reused(&lease));
     assert_int_equal(getsockopt(kp_redis(&lease)->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &size), 0);
     assert_int_equal(tv.tv_sec, 3);
+    assert_in_range(tv.tv_usec, 400000, 600000);
     kp_release(&lease);
     close_pool();
 }
@@ -364,7 +385,8 @@ static void make_it_wait_again(int32_t tidy)
 {
     kp_lease lease;
 
-    open_pool((kp_redis_options){ .client_name = "home", .tidy = tidy });
+    open_pool((kp_redis_options){ .client_name = "home", .command_timeout_ms = KP_OFF,
+                                  .tidy = tidy });
     lease = get(redis.path);
     assert_int_equal(fcntl(kp_redis(&lease)->fd, F_SETFL, O_RDWR | O_NONBLOCK), 0);
     kp_release(&lease);
@@ -432,6 +454,7 @@ static void looking_must_end_a_connection_with_replies_unread_and_say_nothing(vo
     cmocka_unit_test(half_a_value_of_zeros_must_not_be_completed_with_our_words), \
     cmocka_unit_test(a_command_that_waits_at_the_server_must_cost_no_more_than_the_check), \
     cmocka_unit_test(one_whose_server_hung_up_must_be_replaced_without_a_signal), \
+    cmocka_unit_test(one_that_failed_must_be_replaced_and_the_server_be_gone_only_if_it_is), \
     cmocka_unit_test(a_server_that_does_nothing_now_must_cost_no_wait),          \
     cmocka_unit_test(a_borrowers_timeout_must_be_undone),                        \
     cmocka_unit_test(one_that_was_made_not_to_wait_must_wait_again),             \

@@ -26,6 +26,7 @@ static struct {
     kp_redis_leftover left;             /* the last one; its pointers are gone */
     char     left_tag[32];
     int      reports;
+    int      invalid_code;              /* of the last one that was found to be bad */
 } stage;
 
 static inline void note_leftover(const kp_redis_leftover *what, void *ctx)
@@ -36,12 +37,19 @@ static inline void note_leftover(const kp_redis_leftover *what, void *ctx)
     (void)snprintf(stage.left_tag, sizeof stage.left_tag, "%s", what->tag ? what->tag : "");
 }
 
+static inline void note_invalid(const kp_event *event, void *ctx)
+{
+    (void)ctx;
+    if (event->kind == KP_EVENT_INVALID)
+        stage.invalid_code = event->code;
+}
+
 /* A failed create is tried again at once, and every idle one is looked at by who gets it: no test
  * here is about back-off, or upkeep. One connection of each key, so that the next borrower has the
  * last one's. */
 static inline void open_pool(kp_redis_options how)
 {
-    kp_options more = { .why = &stage.why };
+    kp_options more = { .why = &stage.why, .on_event = note_invalid };
 
     memset(&stage, 0, sizeof stage);
     more.limits.max_live = 1;

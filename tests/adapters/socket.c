@@ -63,6 +63,8 @@ static void an_ipv6_address_must_be_written_in_brackets(void **state)
     }
     if (fd >= 0)
         (void)close(fd);
+    assert_int_equal(try_get(s, "[::1]:1", 1000, &lease), KP_ECREATE);
+    expect_text(s, ": [::1]:1");
     stage_close(s);
 }
 
@@ -110,10 +112,11 @@ static void a_closed_port_and_a_missing_path_must_say_so(void **state)
 
     (void)close(s->tcp);
     (void)close(s->local);
+    s->tcp = s->local = -1;
     stage_open(s, (kp_socket_options){ 0 });
     assert_int_equal(try_get(s, s->place, 5000, &lease), KP_ECREATE);
     assert_int_equal(s->why.vendor_code, ECONNREFUSED);
-    expect_text(s, "nobody listens there");
+    expect_text(s, "nobody listens there: 127.0.0.1:");
     expect_text(s, s->place);
     assert_int_equal(try_get(s, s->path, 5000, &lease), KP_ECREATE);
     assert_int_equal(s->why.vendor_code, ECONNREFUSED);
@@ -232,6 +235,7 @@ static int greet(kp_job *job, int fd, int64_t left_ms, void *ctx)
     struct stage *s = ctx;
 
     assert_true(left_ms >= 1 && left_ms <= 10000);
+    assert_false(fcntl(fd, F_GETFL) & O_NONBLOCK);
     put(fd, "hello");
     s->opens++;
     if (s->open_code < 0)
@@ -339,16 +343,16 @@ static void without_a_deadline_connecting_must_not_take_for_ever(void **state)
 
 static void impossible_options_must_be_refused_by_name(void **state)
 {
-    static const struct { kp_socket_options how; const char *field; } bad[] = {
-        { { .connect_timeout_ms = -5 }, "socket.connect_timeout_ms" },
-        { { .io_timeout_ms = KP_NONE }, "socket.io_timeout_ms" },
-        { { .keepalive_ms = KP_UNLIMITED }, "socket.keepalive_ms" },
-        { { .keepalive_every_ms = KP_OFF }, "socket.keepalive_every_ms" },
-        { { .keepalive_probes = -1 }, "socket.keepalive_probes" },
-        { { .nodelay = 2 }, "socket.nodelay" },
-        { { .reserved = { 1 } }, "socket.reserved" },
-        { { .reserved = { [5] = 1 } }, "socket.reserved" },
-        { { .nonblocking = -1 }, "socket.nonblocking" },
+    static const struct { kp_socket_options how; const char *field, *sentence; } bad[] = {
+        { { .connect_timeout_ms = -5 }, "socket.connect_timeout_ms", "a time, or KP_OFF" },
+        { { .io_timeout_ms = KP_NONE }, "socket.io_timeout_ms", "a time, or KP_OFF" },
+        { { .keepalive_ms = KP_UNLIMITED }, "socket.keepalive_ms", "a time, or KP_OFF" },
+        { { .keepalive_every_ms = KP_OFF }, "socket.keepalive_every_ms", "must be a time" },
+        { { .keepalive_probes = -1 }, "socket.keepalive_probes", "must be at least 1" },
+        { { .nodelay = 2 }, "socket.nodelay", "must be 1 or KP_OFF" },
+        { { .reserved = { 1 } }, "socket.reserved", "header newer" },
+        { { .reserved = { [5] = 1 } }, "socket.reserved", "header newer" },
+        { { .nonblocking = -1 }, "socket.nonblocking", "must be 1 or KP_OFF" },
     };
     struct stage *s = *state;
     kp_options more = { .why = &s->why };
@@ -358,6 +362,7 @@ static void impossible_options_must_be_refused_by_name(void **state)
         assert_null(s->pool);
         assert_string_equal(s->why.field, bad[i].field);
         expect_text(s, bad[i].field);
+        expect_text(s, bad[i].sentence);
     }
     more.limits.min_live = 5;           /* this one the pool refuses, not the adapter */
     more.limits.max_live = 3;

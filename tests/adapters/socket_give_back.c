@@ -39,6 +39,8 @@ static void unread_bytes_must_never_reach_the_next_borrower(void **state)
         kp_release(&lease);
         assert_int_equal(kp_socket_counts_read(&s->counts).unread, 1);
         assert_int_equal(kp_socket_counts_read(&s->counts).closed, 1);
+        assert_string_equal(s->invalid, "socket: given back with bytes unread");
+        assert_int_equal(s->invalid_code, KP_ECREATE);  /* and not KP_EGONE */
         expect_another(s, keys[i], listeners[i]);
         (void)close(peer);
         stage_close(s);
@@ -60,6 +62,7 @@ static void bytes_that_come_while_it_is_idle_must_end_it(void **state)
     wait_for_input(fd);
     expect_another(s, s->place, s->tcp);
     assert_int_equal(kp_socket_counts_read(&s->counts).unread, 1);
+    assert_string_equal(s->invalid, "socket: bytes came while it was idle");
     (void)close(peer);
     stage_close(s);
 }
@@ -79,6 +82,8 @@ static void a_peer_that_ended_must_be_noticed_without_a_round_trip(void **state)
     wait_for_input(fd);
     expect_another(s, s->path, s->local);
     assert_int_equal(kp_socket_counts_read(&s->counts).ended, 1);
+    assert_string_equal(s->invalid, "socket: the other side has ended it");
+    assert_int_equal(s->invalid_code, KP_EGONE);
     stage_close(s);
 }
 
@@ -99,6 +104,7 @@ static void a_connection_that_was_reset_must_be_noticed(void **state)
     wait_for_input(fd);
     kp_release(&lease);
     assert_int_equal(kp_socket_counts_read(&s->counts).ended, 1);
+    assert_int_equal(s->invalid_code, KP_EGONE);
     expect_another(s, s->place, s->tcp);
     stage_close(s);
 }
@@ -118,6 +124,8 @@ static void a_half_that_the_borrower_ended_must_not_be_lent_again(void **state)
         assert_int_equal(shutdown(kp_socket_fd(&lease), SHUT_WR), 0);
         kp_release(&lease);
         assert_int_equal(kp_socket_counts_read(&s->counts).ended, 1);
+        assert_string_equal(s->invalid, "socket: the borrower has ended its half of it");
+        assert_int_equal(s->invalid_code, KP_ECREATE);
         expect_another(s, keys[i], listeners[i]);
         (void)close(peer);
         stage_close(s);

@@ -31,6 +31,8 @@ struct stage {
     kp_why   why;
     kp_socket_counts counts;
     int      opens, closes, open_code;
+    char     invalid[256];                      /* why the last bad one was bad, ... */
+    int      invalid_code;                      /* ... and was the other side gone? */
 };
 
 static inline int listen_tcp(int *port, int backlog)
@@ -87,11 +89,21 @@ static inline int tear_down(void **state)
     return 0;
 }
 
+static inline void note_invalid(const kp_event *event, void *ctx)
+{
+    struct stage *s = ctx;
+
+    if (event->kind != KP_EVENT_INVALID)
+        return;
+    (void)snprintf(s->invalid, sizeof s->invalid, "%s", event->why->text);
+    s->invalid_code = event->code;
+}
+
 /* A failed create is tried again at once, and every idle one is looked at by who gets it: no test
  * here is about back-off, or upkeep. */
 static inline void stage_open(struct stage *s, kp_socket_options how)
 {
-    kp_options more = { .why = &s->why };
+    kp_options more = { .why = &s->why, .on_event = note_invalid, .ctx = s };
 
     more.limits.retry_first_ms = KP_NONE;
     more.limits.validate_after_ms = KP_NONE;

@@ -5,6 +5,7 @@
  * use may be freed (driver.drop_ctx), though they have a driver.ctx of their own.
  */
 #include <keyedpool.h>
+#include <keyedpool_watch.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <string.h>
 
 /* ---- the adapters ---------------------------------------------------------------------------- */
 
@@ -21,6 +23,7 @@ struct adapter {
     int  (*fill)(kp_options *options);
     int  (*open)(const kp_options *more, kp_pool **out);
     kp_key key;                         /* {0}: its server is not here */
+    int  (*watched)(kp_watcher *watcher, kp_options *options);  /* NULL: it may block */
 };
 
 #define ADAPTER(x, options)                                                                        \
@@ -33,6 +36,12 @@ struct adapter {
         return kp_##x##_open(options, more, out);                                                  \
     }
 
+#define WATCHED(x)                                                                                 \
+    static int x##_watched(kp_watcher *watcher, kp_options *o)                                     \
+    {                                                                                              \
+        return kp_##x##_fill(&(kp_##x##_options){ .watcher = watcher }, o);                        \
+    }
+
 #ifdef HAVE_SQLITE
 #include <keyedpool_sqlite.h>
 static kp_sqlite_key memory = { ":memory:", KP_SQLITE_WRITER };
@@ -41,6 +50,7 @@ ADAPTER(sqlite, NULL)
 #ifdef HAVE_POSTGRES
 #include <keyedpool_postgres.h>
 ADAPTER(pg, NULL)
+WATCHED(pg)
 #endif
 #ifdef HAVE_SOCKET
 #include <keyedpool_socket.h>
@@ -49,28 +59,30 @@ ADAPTER(socket, NULL)
 #ifdef HAVE_REDIS
 #include <keyedpool_redis.h>
 ADAPTER(redis, NULL)
+WATCHED(redis)
 #endif
 #ifdef HAVE_HTTP
 #include <keyedpool_http.h>
 static const kp_http_options unasked = { .probe = "" };
 ADAPTER(http, &unasked)
+WATCHED(http)
 #endif
 
 static const struct adapter adapters[] = {
 #ifdef HAVE_SQLITE
-    { sqlite_fill, sqlite_open, { &memory, sizeof memory | KP_STRUCT_KEY } },
+    { sqlite_fill, sqlite_open, { &memory, sizeof memory | KP_STRUCT_KEY }, NULL },
 #endif
 #ifdef HAVE_POSTGRES
-    { pg_fill, pg_open, { NULL, 0 } },
+    { pg_fill, pg_open, { NULL, 0 }, pg_watched },
 #endif
 #ifdef HAVE_SOCKET
-    { socket_fill, socket_open, { NULL, 0 } },
+    { socket_fill, socket_open, { NULL, 0 }, NULL },
 #endif
 #ifdef HAVE_REDIS
-    { redis_fill, redis_open, { NULL, 0 } },
+    { redis_fill, redis_open, { NULL, 0 }, redis_watched },
 #endif
 #ifdef HAVE_HTTP
-    { http_fill, http_open, { "http://localhost:1", 18 } },
+    { http_fill, http_open, { "http://localhost:1", 18 }, http_watched },
 #endif
 };
 
@@ -85,6 +97,55 @@ static void all_adapters_must_have_room_in_one_program(void **state)
         assert_int_equal(adapters[i].open(NULL, &pool[i]), 0);
     for (int i = 0; i < COUNT; i++)
         assert_int_equal(kp_pool_close(pool[i], KP_CLOSE_NOW, 0), 0);
+}
+
+/* ---- those that never block ------------------------------------------------------------------ */
+
+static int never_start(kp_watcher *watcher, kp_watch *watch, int fd, int events, int64_t within_ms)
+{
+    (void)watcher, (void)watch, (void)fd, (void)events, (void)within_ms;
+    return KP_ENOMEM;
+}
+
+static void never_stop(kp_watcher *watcher, kp_watch *watch)
+{
+    (void)watcher, (void)watch;
+}
+
+static void must_refuse(const struct adapter *a, kp_watcher *watcher, kp_loop *loop,
+                        const char *sentence)
+{
+    kp_why why;
+    kp_options options = { .loop = loop, .why = &why };
+
+    assert_int_equal(a->watched(watcher, &options), KP_ECONFIG);
+    assert_non_null(strstr(why.field, ".watcher"));
+    if (!strstr(why.text, sentence))
+        fail_msg("\"%s\" is not in \"%s\"", sentence, why.text);
+}
+
+static void a_loop_and_a_whole_watcher_must_be_given_together(void **state)
+{
+    kp_watcher half = { .start = never_start }, other = { .stop = never_stop };
+    kp_watcher whole = { .start = never_start, .stop = never_stop };
+    kp_loop *loop;
+
+    (void)state;
+    assert_int_equal(kp_loop_open(&loop), 0);
+    for (int i = 0; i < COUNT; i++) {
+        const struct adapter *a = &adapters[i];
+        kp_options options = { .loop = loop };
+
+        if (!a->watched)
+            continue;
+        must_refuse(a, &whole, NULL, "set options.loop first");
+        must_refuse(a, NULL, loop, "a pool of an event loop may not block");
+        must_refuse(a, &half, loop, "was its glue opened?");
+        must_refuse(a, &other, loop, "was its glue opened?");
+        assert_int_equal(a->watched(&whole, &options), 0);
+        options.driver.drop_ctx(options.driver.ctx);
+    }
+    (void)kp_loop_close(loop);
 }
 
 /* ---- what is the user's ---------------------------------------------------------------------- */
@@ -228,6 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_adapters_must_have_room_in_one_program),
+        cmocka_unit_test(a_loop_and_a_whole_watcher_must_be_given_together),
         cmocka_unit_test(what_is_the_users_must_be_dropped_with_the_pool),
         cmocka_unit_test(without_a_pool_it_must_stay_the_users),
         cmocka_unit_test(what_was_filled_must_be_dropped_once),

@@ -25,11 +25,12 @@ CONTRACT_HELPER void begin(contract *c)
  */
 CONTRACT_HELPER void set(contract *c, kp_budget budget)
 {
-    kp_why why;
+    kp_why why = { .code = KP_ECONFIG }; /* of an earlier call */
     int rc = kp_budget_set(c->pool, &budget, &why);
 
     if (rc != 0) print_error("kp_budget_set: %s\n", why.text);
     assert_int_equal(rc, 0);
+    assert_int_equal(why.code, 0);
     memset(&c->options.budget, 0, sizeof c->options.budget);
     (void)kp_sim_settle(c->sim);
     contract_check(c);

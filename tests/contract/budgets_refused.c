@@ -30,6 +30,26 @@ static void what_cannot_be_must_be_refused_whole(void **state)
     contract_end(&c);
 }
 
+static void what_keys_are_to_keep_together_must_be_left_to_them(void **state)
+{
+    const kp_limits two = { .min_live = 2 };
+    const kp_budget three = { .max_live = 3 };
+    contract c;
+    kp_why why;
+    (void)state;
+    begin(&c);
+    contract_open(&c);
+    stock(&c, A, 2);
+    stock(&c, B, 2);
+    assert_int_equal(kp_limits_set(c.pool, A, &two, NULL), 0);
+    assert_int_equal(kp_limits_set(c.pool, B, &two, NULL), 0);
+    refused(&c, three, "budget.max_live");
+    assert_int_equal(kp_budget_set(c.pool, &three, &why), KP_ECONFIG);
+    assert_non_null(strstr(why.text, "is below limits.min_live of all keys together"));
+    set(&c, (kp_budget){ .max_live = 4 });
+    contract_end(&c);
+}
+
 static void keys_to_come_must_have_what_they_are_to_keep(void **state)
 {
     contract c;
@@ -112,6 +132,32 @@ static void a_burst_must_go_with_its_rate(void **state)
     contract_end(&c);
 }
 
+static int64_t burst_with(contract *c, kp_budget budget)
+{
+    kp_budget now;
+
+    set(c, budget);
+    assert_int_equal(kp_budget_read(c->pool, &now), 0);
+    return now.create_burst;
+}
+
+/* It is as the rate where nothing else is said; what was said stays, though the rate reach it. */
+static void a_burst_must_follow_the_rate_unless_it_was_another(void **state)
+{
+    contract c;
+    (void)state;
+    begin(&c);
+    c.options.budget.create_rate = 10;
+    contract_open(&c);
+    assert_int_equal(burst_with(&c, (kp_budget){ .create_rate = 20 }), 20);
+    assert_int_equal(burst_with(&c, (kp_budget){ .create_burst = 20 }), 20);
+    assert_int_equal(burst_with(&c, (kp_budget){ .create_rate = 30 }), 30);
+    assert_int_equal(burst_with(&c, (kp_budget){ .create_burst = 40 }), 40);
+    assert_int_equal(burst_with(&c, (kp_budget){ .create_rate = 40 }), 40);
+    assert_int_equal(burst_with(&c, (kp_budget){ .create_rate = 50 }), 40);
+    contract_end(&c);
+}
+
 /* limits_for calls back: the key that it is asked for has no limits so far. */
 static void call_back(kp_key key, kp_limits *limits, void *arg)
 {
@@ -162,10 +208,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_cannot_be_must_be_refused_whole),
+        cmocka_unit_test(what_keys_are_to_keep_together_must_be_left_to_them),
         cmocka_unit_test(keys_to_come_must_have_what_they_are_to_keep),
         cmocka_unit_test(what_was_too_much_before_must_not_be_refused),
         cmocka_unit_test(groups_that_were_unlimited_must_stay_so_and_be_told_why),
         cmocka_unit_test(a_burst_must_go_with_its_rate),
+        cmocka_unit_test(a_burst_must_follow_the_rate_unless_it_was_another),
         cmocka_unit_test(a_key_that_is_just_being_made_must_be_left_alone),
         cmocka_unit_test(a_pool_that_is_not_there_must_be_told),
     };

@@ -91,6 +91,7 @@ static void found_bad(const kp_script *script, int32_t validate_on, kp_cause cau
 
 static void a_check_that_fails_must_say_what_it_found(void **state)
 {
+    static const kp_line good[] = { { .times = KP_OFF }, { 0 } };
     static const kp_line bad[] = { { .status = -5, .times = 1 }, { .times = KP_OFF }, { 0 } };
     static const kp_line gone[] = { { .status = KP_EGONE, .times = 1 }, { .times = KP_OFF },
                                     { 0 } };
@@ -105,6 +106,7 @@ static void a_check_that_fails_must_say_what_it_found(void **state)
         kp_cause found = i < 2 ? KP_CAUSE_INVALID : KP_CAUSE_GONE;
         found_bad(&(kp_script){ .validate = lines[i] }, KP_CHECK_GET, found);
         found_bad(&(kp_script){ .validate = lines[i] }, KP_CHECK_RETURN, found);
+        found_bad(&(kp_script){ .reset = good, .validate = lines[i] }, KP_CHECK_RETURN, found);
         found_bad(&(kp_script){ .reset = lines[i] }, KP_CHECK_GET, i < 2 ? KP_CAUSE_RESET : found);
     }
 }

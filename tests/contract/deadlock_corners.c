@@ -47,6 +47,26 @@ static void free_seats_are_nobodys(void **state)
     contract_end(&c);
 }
 
+/* The key is in two groups, of which only the second one is full. */
+static void a_full_group_beside_one_with_room_must_bind(void **state)
+{
+    contract c;
+    kp_lease lease;
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    c.options.limits.group[0] = 5;
+    c.options.limits.group[1] = 7;
+    c.options.budget.group_max_live[0] = 2;
+    c.options.budget.group_max_live[1] = 1;
+    contract_open(&c);
+    (void)contract_take(&c, A, &lease);
+    kp_why why = contract_refused(&c, B, KP_SECONDS(5), KP_EDEADLK);
+    assert_string_equal(why.text, "deadlock: you wait for room for b, lent to you");
+    assert_string_equal(why.limit, "budget.group_max_live");
+    contract_give(&c, &lease);
+    contract_end(&c);
+}
+
 static void a_key_that_may_have_nothing_is_no_deadlock(void **state)
 {
     const kp_limits none = { .max_live = KP_NONE };
@@ -313,6 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_who_share_a_resource_must_count),
         cmocka_unit_test(free_seats_are_nobodys),
+        cmocka_unit_test(a_full_group_beside_one_with_room_must_bind),
         cmocka_unit_test(a_key_that_may_have_nothing_is_no_deadlock),
         cmocka_unit_test(what_is_not_decided_yet_is_no_deadlock),
         cmocka_unit_test(a_creation_of_ones_own_is_no_deadlock),

@@ -189,7 +189,7 @@ static void a_file_that_is_no_database_must_be_refused_with_sqlites_reason(void 
     for (int i = 0; i < 200; i++)
         (void)fputs("this is no database ", f);
     (void)fclose(f);
-    stage_open(s, (kp_sqlite_options){ 0 });
+    stage_open(s, (kp_sqlite_options){ .pragmas = "PRAGMA foreign_keys = on" });
     assert_int_equal(try_get(s, s->file, KP_SQLITE_READER, &lease), KP_EREFUSED);
     assert_int_equal(s->why.vendor_code, SQLITE_NOTADB);
     assert_non_null(strstr(s->why.text, "file is not a database"));
@@ -269,6 +269,10 @@ static void the_journal_mode_must_be_what_the_options_say(void **state)
     lease = get(s, KP_SQLITE_WRITER);
     assert_int_equal(value(&lease, "SELECT journal_mode = 'delete' FROM pragma_journal_mode"), 1);
     kp_release(&lease);
+    stage_close(s);
+    stage_open(s, (kp_sqlite_options){ .journal_mode = "persits" });    /* no error to SQLite */
+    assert_int_equal(try_get(s, s->file, KP_SQLITE_WRITER, &lease), KP_ECREATE);
+    assert_non_null(strstr(s->why.text, "the file cannot have this journal mode"));
     stage_close(s);
 }
 
@@ -355,6 +359,9 @@ static void impossible_options_must_be_refused_by_name(void **state)
         { { .journal_mode = "wal; DROP TABLE t" }, "sqlite.journal_mode" },
         { { .tidy = 9 }, "sqlite.tidy" },
         { { .open_flags = SQLITE_OPEN_READWRITE }, "sqlite.open_flags" },
+        { { .open_flags = SQLITE_OPEN_READONLY }, "sqlite.open_flags" },
+        { { .open_flags = SQLITE_OPEN_CREATE }, "sqlite.open_flags" },
+        { { .open_flags = SQLITE_OPEN_FULLMUTEX }, "sqlite.open_flags" },
         { { .reserved = { 1 } }, "sqlite.reserved" },
         { { .reserved = { [5] = 1 } }, "sqlite.reserved" },
     };

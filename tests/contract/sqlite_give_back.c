@@ -57,6 +57,36 @@ static void statements_left_open_must_be_finalised_and_reported(void **state)
     stage_close(s);
 }
 
+static sqlite3_stmt *leave_idle(const kp_lease *lease)
+{
+    sqlite3_stmt *idle;
+
+    assert_int_equal(sqlite3_prepare_v2(kp_sqlite_db(lease), "SELECT 1", -1, &idle, NULL),
+                     SQLITE_OK);
+    return idle;
+}
+
+static void a_statement_that_only_idles_must_be_finalised_and_reported_too(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ 0 });
+    make_table(s);
+    lease = get(s, KP_SQLITE_READER);
+    (void)leave_idle(&lease);
+    kp_release(&lease);
+    assert_int_equal(s->reports, 1);
+    assert_int_equal(s->left.statements, 1);
+    assert_int_equal(s->left.running, 0);
+    assert_string_equal(s->left_sql, "SELECT 1");
+    lease = get(s, KP_SQLITE_READER);
+    assert_null(sqlite3_next_stmt(kp_sqlite_db(&lease), NULL));
+    kp_release(&lease);
+    assert_int_equal(stats(s, KP_SQLITE_READER).creates, 1);
+    stage_close(s);
+}
+
 static void a_clean_give_back_must_not_be_reported(void **state)
 {
     struct stage *s = *state;
@@ -108,6 +138,52 @@ static void statements_must_stay_and_be_reset_where_they_are_kept(void **state)
     assert_null(s->kept);
 }
 
+/* It holds nothing of the file, so only the statement itself tells that it is running. */
+static void a_statement_without_a_table_must_be_reset_too(void **state)
+{
+    struct stage *s = *state;
+    sqlite3_stmt *kept;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ .tidy = KP_SQLITE_KEEP });
+    make_table(s);
+    lease = get(s, KP_SQLITE_READER);
+    assert_int_equal(sqlite3_prepare_v2(kp_sqlite_db(&lease), "VALUES (1), (2)", -1, &kept, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(kept), SQLITE_ROW);
+    kp_release(&lease);
+    assert_int_equal(s->left.running, 1);
+    lease = get(s, KP_SQLITE_READER);
+    assert_false(sqlite3_stmt_busy(kept));
+    assert_int_equal(sqlite3_finalize(kept), SQLITE_OK);
+    kp_release(&lease);
+    stage_close(s);
+}
+
+/* A transaction was left open, the statement was not. */
+static void statements_that_are_kept_must_not_be_reported(void **state)
+{
+    struct stage *s = *state;
+    sqlite3_stmt *kept;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ .tidy = KP_SQLITE_KEEP });
+    make_table(s);
+    lease = get(s, KP_SQLITE_WRITER);
+    kept = leave_idle(&lease);
+    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE"), SQLITE_OK);
+    kp_release(&lease);
+    assert_true(s->left.transaction);
+    assert_int_equal(s->left.statements, 0);
+    assert_string_equal(s->left_sql, "");
+    assert_int_equal(kp_sqlite_counts_read(&s->counts).statements, 0);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_ptr_equal(sqlite3_next_stmt(kp_sqlite_db(&lease), NULL), kept);
+    assert_int_equal(sqlite3_finalize(kept), SQLITE_OK);
+    kp_release(&lease);
+    stage_close(s);
+}
+
 static void a_connection_with_open_statements_must_be_closed_where_that_is_wanted(void **state)
 {
     struct stage *s = *state;
@@ -116,15 +192,23 @@ static void a_connection_with_open_statements_must_be_closed_where_that_is_wante
 
     stage_open(s, (kp_sqlite_options){ .tidy = KP_SQLITE_CLOSE });
     make_table(s);
+    for (int idle = 0; idle < 2; idle++) {
+        lease = get(s, KP_SQLITE_READER);
+        late = idle ? leave_idle(&lease) : start_query(&lease);
+        kp_release(&lease);
+        assert_int_equal(s->reports, 1 + idle);
+        assert_true(s->left.closed);
+        assert_int_equal(stats(s, KP_SQLITE_READER).invalid, 1 + idle);
+        assert_int_equal(stats(s, KP_SQLITE_READER).live, 0);
+        assert_int_equal(stats(s, KP_SQLITE_READER).destroy_failures, 0);
+        assert_int_equal(kp_sqlite_counts_read(&s->counts).statements, 1 + idle);
+        assert_int_equal(sqlite3_finalize(late), SQLITE_OK);
+    }
     lease = get(s, KP_SQLITE_READER);
-    late = start_query(&lease);
-    kp_release(&lease);
-    assert_int_equal(s->reports, 1);
-    assert_true(s->left.closed);
-    assert_int_equal(stats(s, KP_SQLITE_READER).invalid, 1);
-    assert_int_equal(stats(s, KP_SQLITE_READER).live, 0);
-    assert_int_equal(kp_sqlite_counts_read(&s->counts).statements, 1);
-    assert_int_equal(sqlite3_finalize(late), SQLITE_OK);
+    assert_int_equal(run_sql(&lease, "BEGIN"), SQLITE_OK);
+    kp_release(&lease);                 /* no statement: it may stay */
+    assert_true(s->left.transaction && !s->left.closed);
+    assert_int_equal(stats(s, KP_SQLITE_READER).live, 1);
     lease = get(s, KP_SQLITE_READER);
     assert_int_equal(value(&lease, "SELECT count(*) FROM t"), 3);
     kp_release(&lease);
@@ -145,6 +229,7 @@ static void a_full_text_table_must_survive_what_its_borrower_left_open(void **st
         stage_close(s);
         skip();                         /* this SQLite was built without it */
     }
+    assert_int_equal(run_sql(&lease, "CREATE TEMP TABLE other (x)"), SQLITE_OK);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(run_sql(&lease, "INSERT INTO f VALUES ('one two'), ('two three')"),
                          SQLITE_OK);
@@ -349,8 +434,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_open_transaction_must_be_rolled_back_and_reported),
         TEST(statements_left_open_must_be_finalised_and_reported),
+        TEST(a_statement_that_only_idles_must_be_finalised_and_reported_too),
         TEST(a_clean_give_back_must_not_be_reported),
         TEST(statements_must_stay_and_be_reset_where_they_are_kept),
+        TEST(a_statement_without_a_table_must_be_reset_too),
+        TEST(statements_that_are_kept_must_not_be_reported),
         TEST(a_connection_with_open_statements_must_be_closed_where_that_is_wanted),
         TEST(a_full_text_table_must_survive_what_its_borrower_left_open),
         TEST(a_full_text_table_must_survive_a_lock_of_another),

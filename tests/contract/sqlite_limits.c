@@ -29,8 +29,39 @@ static void limits_of_ones_own_must_go_together_with_the_adapters(void **state)
     assert_int_equal(stats(s, KP_SQLITE_WRITER).live, 1);
     kp_release(&a);
     kp_release(&b);
+    assert_int_equal(run_sql(&writer, "BEGIN"), SQLITE_OK);     /* nobody counts it */
     kp_release(&writer);
     assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
+}
+
+/* What asks for more than one must ask for one; what asks for less stays. */
+static void the_writers_limits_must_not_contradict_that_it_is_alone(void **state)
+{
+    static const kp_limits said = { .min_live = 2, .max_live = 9, .min_idle = 2, .sharing = 2,
+                                    .excess_over = 2, .reserve = 2, .floor = 2, .surplus = 2 };
+    static const kp_limits less = { .min_live = KP_NONE, .excess_over = KP_NONE, .floor = 1 };
+    kp_limits limits = said;
+
+    (void)state;
+    kp_sqlite_limits_for(KP_SQLITE_KEY("a.db", KP_SQLITE_READER), &limits, NULL);
+    assert_int_equal(limits.sharing, 1);
+    limits.sharing = said.sharing;
+    assert_memory_equal(&limits, &said, sizeof said);
+    kp_sqlite_limits_for(KP_SQLITE_KEY("a.db", KP_SQLITE_WRITER), &limits, NULL);
+    assert_int_equal(limits.sharing, 1);
+    assert_int_equal(limits.min_live, 1);
+    assert_int_equal(limits.max_live, 1);
+    assert_int_equal(limits.min_idle, 1);
+    assert_int_equal(limits.excess_over, 1);
+    assert_int_equal(limits.floor, 1);
+    assert_int_equal(limits.reserve, KP_NONE);
+    assert_int_equal(limits.surplus, KP_NONE);
+    limits = less;
+    kp_sqlite_limits_for(KP_SQLITE_KEY("a.db", KP_SQLITE_WRITER), &limits, NULL);
+    assert_int_equal(limits.min_live, KP_NONE);
+    assert_int_equal(limits.min_idle, 0);
+    assert_int_equal(limits.excess_over, KP_NONE);
+    assert_int_equal(limits.floor, 1);
 }
 
 /* A replacement that is made ahead would be a second writer while the first one is lent. No keeper:
@@ -104,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(limits_of_ones_own_must_go_together_with_the_adapters),
+        TEST(the_writers_limits_must_not_contradict_that_it_is_alone),
         TEST(no_writer_must_be_made_beside_one_that_is_lent),
         TEST(a_timeout_or_handler_of_the_programs_own_must_stay),
     };

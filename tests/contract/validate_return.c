@@ -235,6 +235,28 @@ static void without_driver_cancel_nothing_must_be_due_for_one(void **state)
     contract_end(&c);
 }
 
+/* At open that is refused, but limits that come later may ask for it. */
+static void where_there_is_no_validate_what_comes_back_must_be_kept(void **state)
+{
+    const kp_limits later = { .validate_on = KP_CHECK_RETURN };
+    contract c;
+    kp_driver driver;
+    kp_lease lease;
+
+    (void)state;
+    contract_begin(&c, NULL);
+    c.script.sim = c.sim;
+    assert_int_equal(kp_cast_open(&c.script, &c.cast), 0);
+    driver = kp_cast_driver(c.cast);
+    driver.validate = NULL;
+    contract_open_driver(&c, &driver);
+    assert_int_equal(kp_limits_set(c.pool, KP_EVERY_KEY, &later, NULL), 0);
+    (void)contract_take(&c, A, &lease);
+    contract_give(&c, &lease);
+    assert_int_equal(contract_stats(&c, A).idle, 1);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +267,7 @@ int main(void)
         cmocka_unit_test(one_must_be_called_off_when_its_pool_closes),
         cmocka_unit_test(a_reset_must_be_called_off_when_its_pool_closes),
         cmocka_unit_test(without_driver_cancel_nothing_must_be_due_for_one),
+        cmocka_unit_test(where_there_is_no_validate_what_comes_back_must_be_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,31 +109,56 @@ static void room_that_others_made_must_be_used_where_memory_runs_out(void **stat
 
 static void set_limits_meanwhile(struct stage *s)
 {
-    kp_limits limits = { .max_live = 3 };
-    kp_why why;
+    const kp_key *key = s->with;
 
-    assert_int_equal(kp_limits_set(s->pool, kp_str("a"), &limits, &why), 0);
+    assert_int_equal(kp_limits_set(s->pool, *key, &(kp_limits){ .max_live = 3 }, NULL), 0);
 }
 
 static void limits_set_by_two_at_once_must_both_count(void **state)
 {
     struct stage s;
+    kp_key key = kp_str("a");
     kp_limits limits = { .max_idle = 2 };
     kp_lease leases[4];
-    kp_why why;
 
     (void)state;
     stage_set(&s);
+    s.with = &key;
     s.world.alloc = busy_alloc;
     stage_open(&s);
     leases[0] = stage_get(&s, "a");
     plan(&s, 0, set_limits_meanwhile, false);
-    assert_int_equal(kp_limits_set(s.pool, kp_str("a"), &limits, &why), 0);
+    assert_int_equal(kp_limits_set(s.pool, key, &limits, NULL), 0);
     for (int i = 1; i < 3; i++) leases[i] = stage_get(&s, "a");
     assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_MS(5), &leases[3]), KP_ETIMEDOUT);
     for (int i = 0; i < 3; i++) kp_release(&leases[i]);
     assert_int_equal(s.destroyed, 1);
     stage_fall(&s);
+}
+
+static void limits_of_all_keys_set_by_two_at_once_must_both_count(void **state)
+{
+    kp_key all = KP_EVERY_KEY;
+    int n = 0;
+
+    (void)state;
+    for (bool happened = true; happened; n++) {
+        struct stage s;
+        kp_limits limits = { .max_idle = 2 };
+        stage_set(&s);
+        s.with = &all;
+        s.world.alloc = busy_alloc;
+        stage_open(&s);
+        plan(&s, n, set_limits_meanwhile, false);
+        assert_int_equal(kp_limits_set(s.pool, all, &limits, NULL), 0);
+        happened = in_alloc == NULL;
+        in_alloc = NULL;
+        assert_int_equal(kp_limits_read(s.pool, all, &limits), 0);
+        assert_int_equal(limits.max_idle, 2);
+        assert_int_equal(limits.max_live, happened ? 3 : 10);
+        stage_fall(&s);
+    }
+    assert_true(n > 1);
 }
 
 /* ---- while limits_for is asked --------------------------------------------------------------- */
@@ -433,6 +458,7 @@ int main(void)
         cmocka_unit_test(what_is_given_must_be_taken_or_refused_where_memory_runs_out),
         cmocka_unit_test(room_that_others_made_must_be_used_where_memory_runs_out),
         cmocka_unit_test(limits_set_by_two_at_once_must_both_count),
+        cmocka_unit_test(limits_of_all_keys_set_by_two_at_once_must_both_count),
         cmocka_unit_test(a_key_whose_limits_are_being_asked_must_take_nothing),
         cmocka_unit_test(a_pool_closed_by_limits_for_must_take_and_lend_nothing),
         cmocka_unit_test(a_hit_must_know_the_time_while_somebody_waits_elsewhere),
@@ -444,6 +470,5 @@ int main(void)
         cmocka_unit_test(nobody_has_to_listen_to_events),
         cmocka_unit_test(times_beyond_the_clock_must_be_for_ever),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,6 +124,7 @@ static void a_refusal_must_say_what_to_write_instead(void **state)
         { LIMIT(sharing, INT64_MAX, false), "limits.sharing: must be at most 65536" },
         { LIMIT(max_uses, INT32_MAX, false),
           "limits.max_uses: is too large; for no bound use KP_UNLIMITED" },
+        { LIMIT(breaker_calls, INT32_MAX, false), "limits.breaker_calls: is too large" },
         { LIMIT(sharing, KP_UNLIMITED, false),
           "limits.sharing: must be a number, not KP_UNLIMITED" },
         { OPTION(deadline_ms, -1, false),

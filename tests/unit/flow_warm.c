@@ -191,6 +191,31 @@ static void a_failure_that_is_over_must_not_be_named(void **state)
     stage_fall(&s);
 }
 
+static void close_now(struct stage *s)
+{
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, KP_NONE), 0);
+}
+
+/* It waits for the next try when the pool is closed: that is the cause, not the last failure. */
+static void the_close_must_be_told_and_not_an_earlier_failure(void **state)
+{
+    struct stage s;
+    kp_key key = kp_str("a");
+    kp_lease lease;
+    kp_why why;
+
+    (void)state;
+    stage_raise(&s);
+    s.create = -1;
+    assert_int_equal(kp_get(s.pool, key, NULL, &lease), KP_ECREATE);
+    s.meanwhile = close_now;
+    assert_int_equal(kp_warm(s.pool, &key, 1, KP_ASK(.within_ms = 1000, .why = &why)), 0);
+    assert_null(s.meanwhile);
+    assert_int_equal(why.code, KP_ECLOSED);
+    assert_int_equal(why.vendor_code, 0);
+    assert_string_equal(why.text, kp_error_find(KP_ECLOSED)->sentence);
+}
+
 /* Each is tried once, and why is that of the last one. */
 static void a_key_that_fails_must_not_be_tried_again(void **state)
 {
@@ -383,6 +408,7 @@ int main(void)
         cmocka_unit_test(a_warm_up_that_is_too_late_must_tell_its_key_and_the_limit),
         cmocka_unit_test(whatever_keeps_a_key_cold_must_be_told_with_its_name),
         cmocka_unit_test(a_failure_that_is_over_must_not_be_named),
+        cmocka_unit_test(the_close_must_be_told_and_not_an_earlier_failure),
         cmocka_unit_test(a_key_that_fails_must_not_be_tried_again),
         cmocka_unit_test(keys_must_be_warmed_together_where_the_driver_answers_later),
         cmocka_unit_test(a_key_that_is_dropped_must_let_the_next_one_be_warmed),
