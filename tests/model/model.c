@@ -294,8 +294,9 @@ static enum verdict find_room(struct model *m, struct model_request *r)
     uint64_t late = m_later(r->began, rules->reserve_after);
 
     r->victim = NOBODY;
-    if ((r->flags & KP_FRESH) && m_count(m, r->key, M_IDLE) > 0 && live <= rules->max_live &&
-        (live == rules->max_live || !m_has_room(m, r->key)))
+    if ((r->flags & KP_FRESH) && m_count(m, r->key, M_IDLE) > 0 &&
+        live <= rules->max_live + rules->reserve &&
+        (live >= rules->max_live || !m_has_room(m, r->key)))
         r->victim = m_oldest_idle(m, r->key);
     else if (live >= rules->max_live + rules->reserve)
         return lacks(r, "max_live");
