@@ -93,8 +93,8 @@ static enum kp__verdict room_in_key(struct kp__look *l, struct kp__slot **victim
 
     *victim = NULL;
     /* only KP_FRESH comes here past an idle one */
-    if (l->sub->count[KP__IDLE] > 0 && live <= r->max_live &&
-        (live == r->max_live || !kp__budgets_have_room(l->core, l->sub))) {
+    if (l->sub->count[KP__IDLE] > 0 && live <= r->max_live + r->reserve &&
+        (live >= r->max_live || !kp__budgets_have_room(l->core, l->sub))) {
         *victim = kp__oldest_idle(l->sub);
         return KP__GO_ON;
     }

@@ -168,7 +168,10 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
         kp__list_push_back(&todo->doomed, &slot->link);
     }
     if (sub->rare->doubts > 0) kp__file_sub(core, sub, now); /* to test the next */
-    if (why) return;
+    if (why) {
+        kp__stays_no_more(core, sub, now, todo);
+        return;
+    }
     kp__doubt_end(core, slot);
     kp__slot_back(core, slot);
     kp__file_age(core, slot); /* by rules that may be new */

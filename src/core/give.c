@@ -102,6 +102,12 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, struct kp__t
     kp__close_idle(core, slot, KP_CAUSE_SURPLUS, todo);
 }
 
+void kp__stays_no_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
+                       struct kp__todo *todo)
+{
+    if (sub->rare->draining && sub->waiting > 0) kp__settle(core, sub, now, todo);
+}
+
 static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp_cause bad,
                       bool used, uint64_t now, struct kp__todo *todo)
 {
@@ -122,6 +128,7 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     if (why) { /* its lent permit goes back when it is destroyed, not before */
         kp__errand_of(slot)->owes_lent = true;
         kp__close_slot(core, slot, why, todo);
+        kp__stays_no_more(core, sub, now, todo);
         return;
     }
     if (used) slot->since = now;

@@ -34,7 +34,7 @@ if [ "${2:-}" = real ]; then
         "$src"/core/*.c "$src"/flow/*.c "$here/cast.c" "$here/cast_keys.c" "$here/cast_loop.c" \
         "$here/scenarios.c" "$here/hard.c" "$here/control.c" "$here/rotated.c" \
         "$here/circuits.c" "$here/doubts.c" "$here/asked.c" "$here/homes.c" "$here/revoke.c" \
-        "$here/litmus.c" "$here/real.c"
+        "$here/groups.c" "$here/litmus.c" "$here/real.c"
     exit
 fi
 
@@ -74,7 +74,7 @@ done
 objects=
 for name in fiber place memory plain snapshot hooks world processors ghosts bells search reduce \
     trace cast cast_keys cast_loop scenarios hard control rotated circuits doubts asked homes \
-    revoke litmus report main; do
+    groups revoke litmus report main; do
     how="-O2 -fno-strict-aliasing ${EX_DEFINES:-}"
     case $name in litmus) how=$tsan ;; esac
     # shellcheck disable=SC2086

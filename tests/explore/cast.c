@@ -45,6 +45,8 @@ void cast_counted(int key, int by)
                 (int)g.stage.max_live);
     if (g.stage.budget && all > g.stage.budget)
         ex_fail("I2: %d live, and budget.max_live is %d", all, (int)g.stage.budget);
+    if (g.stage.group && all > g.stage.group)
+        ex_fail("I2: %d live in a group, and its limit is %d", all, (int)g.stage.group);
 }
 
 struct thing *cast_thing(int key)
@@ -276,13 +278,7 @@ void stage_set(const struct stage *stage)
     if (stage->renewed) o.limits_for = size_it;
     if (stage->probes) cast_circuit(&o.limits);
     if (stage->may & MAY_RESIZE) g.stage.max_live = 2;
-    o.budget.max_live = stage->budget;
-    o.budget.max_lent = stage->max_lent;
-    o.budget.max_idle = stage->max_idle;
-    if (stage->rate && !ex_is_real()) { /* on real threads ex_pass_ms does nothing */
-        o.budget.create_rate = stage->rate;
-        o.budget.create_burst = 1;
-    }
+    cast_budget(stage, &o);
     o.leak_after_ms = KP_OFF;
     o.forget_key_after_ms = stage->forgets || stage->renewed ? KP_SECONDS(5) : KP_OFF;
     loops_open(stage->loops);

@@ -28,6 +28,7 @@ enum {
 struct stage {
     int64_t max_live, budget, min_live, sharing, max_lent, max_idle; /* budget: its max_live;
                                                                   the last two: over all keys */
+    int64_t group, creating; /* group_max_live of the group of all keys; budget.max_creating */
     bool validates, resets, pends;
     bool asks;           /* has reset, and driver.is_clean, which says yes, yes, no in turn */
     bool eventual;       /* wait_order is KP_EVENTUAL */

@@ -62,6 +62,7 @@ kp_key cast_key(int key);
 void cast_unlocked(const char *what);                       /* I6 */
 void cast_hear(uint32_t *closed, uint32_t *invalidations);  /* as known when a get begins */
 void cast_checks(const struct stage *stage, kp_limits *limits);
+void cast_budget(const struct stage *stage, kp_options *options); /* and the group of all keys */
 void cast_may_be_lent(const struct thing *t, uint32_t invalidations);
 void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations);
 bool cast_explained(int code, int64_t within_ms, uint32_t flags);

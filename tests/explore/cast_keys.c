@@ -79,6 +79,22 @@ void cast_checks(const struct stage *stage, kp_limits *limits)
     limits->idle_ttl_ms = KP_OFF;
 }
 
+void cast_budget(const struct stage *stage, kp_options *options)
+{
+    kp_budget *b = &options->budget;
+
+    b->max_live = stage->budget;
+    b->max_lent = stage->max_lent;
+    b->max_idle = stage->max_idle;
+    b->max_creating = stage->creating;
+    b->group_max_live[0] = stage->group;
+    options->limits.group[0] = stage->group > 0;
+    if (stage->rate && !ex_is_real()) { /* on real threads ex_pass_ms does nothing */
+        b->create_rate = stage->rate;
+        b->create_burst = 1;
+    }
+}
+
 void cast_may_be_lent(const struct thing *t, uint32_t invalidations)
 {
     if (t->invalid && t->invalid <= invalidations)

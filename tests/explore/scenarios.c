@@ -435,8 +435,8 @@ static void add_litmus(void)
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static void (*const rooms[])(void) = { add_hard_cases, add_doubts,  add_control, add_rotated,
-                                       add_circuits,   add_revokes, add_asked,   add_homes };
+static void (*const rooms[])(void) = { add_hard_cases, add_doubts, add_control, add_circuits,
+                                       add_rotated, add_revokes, add_asked, add_homes, add_groups };
 static void build(void)
 {
     for (size_t i = 0; i < COUNT(stages); i++) add_pairs(&stages[i]);

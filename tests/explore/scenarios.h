@@ -41,6 +41,7 @@ void add_control(void);    /* control.c */
 void add_rotated(void);    /* rotated.c */
 void add_circuits(void);   /* circuits.c */
 void add_revokes(void);    /* revoke.c */
+void add_groups(void);     /* groups.c */
 
 /* What one letter of a body does. */
 struct verb {

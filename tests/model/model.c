@@ -186,6 +186,22 @@ static enum verdict may_borrow(struct model *m, struct model_request *r)
     return m_may_take(m, B_LENT, r->key) ? GO_ON : m_lacks(r, B_LENT);
 }
 
+/* The idle one that is next; one in doubt only if there is no other. */
+static int next_idle(const struct model *m, int key)
+{
+    int next = NOBODY;
+
+    for (int i = 0; i < MODEL_SLOTS; i++) {
+        const struct model_slot *s = &m->slot[i], *n = &m->slot[next == NOBODY ? 0 : next];
+        if (s->state != M_IDLE || s->key != key) continue;
+        bool newer = next != NOBODY && s->order > n->order;
+        if (next == NOBODY || (s->doubted != n->doubted ? n->doubted
+                                                        : newer == m->key[key].rules.idle_lifo))
+            next = i;
+    }
+    return next;
+}
+
 /* The lent one, shared, that was opened last; else the idle one that is next. Those that are too
  * old end here. */
 static int ready_slot(struct model *m, int key)
@@ -202,7 +218,7 @@ static int ready_slot(struct model *m, int key)
         m_doom(m, found, R_EXPIRED); /* its borrowers keep it until they return it */
     }
     while (found == NOBODY && m_count(m, key, M_IDLE) > 0) {
-        found = m->key[key].rules.idle_lifo ? m_newest_idle(m, key) : m_oldest_idle(m, key);
+        found = next_idle(m, key);
         bool young = (m->slot[found].due_to_key && !m->slot[found].old) ||
                      m->now < m_expires_at(m, found, KP_CHECK_GET);
         if (young && !m_spent(m, &m->slot[found])) break;
@@ -216,7 +232,7 @@ bool m_seat_left(const struct model *m, const struct model_slot *s)
 {
     int n = m_borrowers(s);
 
-    return n < s->seats && n < m->key[s->key].rules.sharing && !m_spent(m, s);
+    return n < s->seats && n < m->key[s->key].rules.sharing && !m_spent(m, s) && !s->doubted;
 }
 
 void m_open_seats(struct model *m, int slot)
@@ -256,8 +272,9 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
         (owed = m_owed_elsewhere(m, r->key)) != B_NONE)
         return m_lacks(r, owed);
     struct model_slot *s = &m->slot[found];
+    if (s->doubted && m_is_raced(m, r)) return GO_ON;
     bool made_for_it = r->holds_lent && s->lends == 0, idle = s->state == M_IDLE;
-    r->idle_ns = idle ? m->now - s->since : 0;
+    r->idle_ns = idle ? m->now - m_proven(s) : 0;
     r->grant = G_SLOT;
     r->slot = found;
     r->holds_lent = false; /* the lease counts instead */
@@ -294,8 +311,9 @@ static enum verdict find_room(struct model *m, struct model_request *r)
     uint64_t late = m_later(r->began, rules->reserve_after);
 
     r->victim = NOBODY;
-    if ((r->flags & KP_FRESH) && m_count(m, r->key, M_IDLE) > 0 && live <= rules->max_live &&
-        (live == rules->max_live || !m_has_room(m, r->key)))
+    if ((r->flags & KP_FRESH) && m_count(m, r->key, M_IDLE) > 0 &&
+        live <= rules->max_live + rules->reserve &&
+        (live >= rules->max_live || !m_has_room(m, r->key)))
         r->victim = m_oldest_idle(m, r->key);
     else if (live >= rules->max_live + rules->reserve)
         return lacks(r, "max_live");

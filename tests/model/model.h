@@ -12,13 +12,12 @@
  * same for an event loop.
  *
  * Read it in this order: model.c (who may have what, who is next), model_room.c (who has to go),
- * model_calls.c (a get), model_back.c (the way back), model_circuit.c, model_lease.c, model_loop.c,
- * model_keys.c, model_keep.c, model_limits.c, model_control.c.
+ * model_calls.c (a get), model_back.c (the way back), model_circuit.c, model_lease.c,
+ * model_doubt.c, model_loop.c, model_keys.c, model_keep.c, model_limits.c, model_control.c.
  *
  * Not in the model: shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
- * drain because their room is owed to another key, key types, tests by the keeper
- * (KP_CHECK_KEEPER) and doubts (KP_GONE_TEST), waiting for warm keys, pools of threads or of a
- * loop, driver.cancel, and calls that wait: for leases to end, or for a key to go.
+ * drain because their room is owed to another key, key types, waiting for warm keys, pools of
+ * threads or of a loop, driver.cancel, and calls that wait: for leases to end, or for a key to go.
  */
 #ifndef TESTS_MODEL_MODEL_H
 #define TESTS_MODEL_MODEL_H
@@ -41,9 +40,10 @@ struct model_rules {
     int64_t breaker_rate, breaker_calls, breaker_probes;
     uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max, cache_failure;
     uint64_t create_timeout, validate_timeout, breaker_open, breaker_window, reserve_after;
-    uint64_t shed_target, shed_interval, revoke_after;
+    uint64_t shed_target, shed_interval, revoke_after, validate_every;
     bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once, fail_fast;
     bool refuse_late, spares_others; /* KP_EGONE is a failure like any other */
+    bool tests_others;               /* after it, they are in doubt; else they go at once */
     uint32_t validate_on, respects_min, breaker_counts;
     uint32_t idle_check, excess_check, age_check;
     int64_t group[2]; /* 0: none */
@@ -51,10 +51,13 @@ struct model_rules {
     int64_t said_waiting, said_over, excess_over;
 };
 
-/* REVOKED: taken from its borrower, who has not given it back yet; RECLAIMED: given back now. */
-enum model_state { M_FREE, M_CREATING, M_IDLE, M_LENT, M_CLOSING, M_REVOKED, M_RECLAIMED };
+/* TESTED: the keeper has it validated, which counts as creating. REVOKED: taken from its borrower,
+ * who has not given it back yet; RECLAIMED: given back now. */
+enum model_state {
+    M_FREE, M_CREATING, M_IDLE, M_LENT, M_TESTED, M_CLOSING, M_REVOKED, M_RECLAIMED
+};
 enum model_job { /* pending */
-    J_NONE, J_CREATE, J_CHECK, J_RESET, J_VALIDATE, J_DESTROY, J_REVOKE
+    J_NONE, J_CREATE, J_CHECK, J_RESET, J_VALIDATE, J_DESTROY, J_REVOKE, J_TEST
 };
 enum model_reason {
     R_RETURNED, R_DISCARDED, R_INVALID, R_INVALIDATED, R_EXPIRED, R_EVICTED, R_RENEWED,
@@ -86,6 +89,7 @@ struct model_slot {
     bool probe;             /* its creation is a probe, or the permit that its heir gets is one */
     bool doomed, owes_lent; /* owes_lent: max_lent counts its lease until it is destroyed */
     bool then_validate;     /* J_RESET: validate afterwards */
+    bool doubted;           /* a peer of its key is gone: to be validated before it is lent */
     bool old, ageing;       /* made before the last kp_rotate; to be replaced */
     bool due_to_key;        /* being made for a request, or just made: its key has its turn */
     bool renews;            /* it is made to replace another */
@@ -96,6 +100,8 @@ struct model_slot {
     uint64_t serial, lends;
     uint64_t began, made, since, age_end; /* creation; idle since; when it is too old */
     uint64_t order;                 /* idle: the larger, the more recently used */
+    uint64_t tested;                /* the larger, the later its test began */
+    uint64_t proven;                /* idle: when the keeper found it good, or 0 */
     uint64_t open;                  /* lent with a seat left: the larger, the more recently */
     uint64_t look_at;               /* when upkeep looks at it */
     struct model_seat seat[MODEL_SEATS];
@@ -195,6 +201,7 @@ struct model {
     struct model_moment arrival; /* when the next creation is due, if they are evenly spaced */
     uint64_t took, look;         /* when the latest began; when upkeep looks for the next one */
     uint64_t now, stamps, returns, opens, serials, unused, held_up, epoch;
+    int tests;       /* begun by this call of kp_keep */
     uint64_t latest; /* when something was decided last; a driver function may have begun since */
     bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];

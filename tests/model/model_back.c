@@ -26,6 +26,7 @@ void m_close(struct model *m, int slot, enum model_reason reason)
     s->reason = reason;
     s->look_at = FOREVER;
     s->open = 0;
+    s->doubted = false;
     m->todo.slot[m->todo.end++] = slot;
 }
 
@@ -38,11 +39,13 @@ bool m_doom(struct model *m, int slot, enum model_reason reason)
         m_close(m, slot, reason);
         return true;
     }
-    if (s->state != M_LENT || s->doomed) return false;
+    if ((s->state != M_LENT && s->state != M_TESTED) || s->doomed) return false;
     s->doomed = true;
     s->reason = reason;
     s->open = 0;
-    if (m_borrowers(s) > 0 && m_waiting(m, s->key) > 0) m_file_key(m, s->key, m->latest);
+    s->doubted = false;
+    if ((m_borrowers(s) > 0 || s->state == M_TESTED) && m_waiting(m, s->key) > 0)
+        m_file_key(m, s->key, m->latest);
     return true;
 }
 
@@ -122,7 +125,7 @@ static bool too_many_idle(const struct model *m, int key, int64_t more)
            m_staying(m, key) - m_extra(m, key) > rules->max_live + rules->reserve;
 }
 
-static bool may_stay(const struct model *m, const struct model_slot *s, enum model_reason *why)
+bool m_may_stay(const struct model *m, const struct model_slot *s, enum model_reason *why)
 {
     const struct model_rules *rules = &m->key[s->key].rules;
 
@@ -148,7 +151,7 @@ static void drop_expired(struct model *m, int slot)
 }
 
 /* No request took it. If too many are idle now, it goes, or, with drop_oldest, the oldest does. */
-static void drop_surplus(struct model *m, int slot)
+void m_drop_surplus(struct model *m, int slot)
 {
     int key = m->slot[slot].key;
 
@@ -160,6 +163,7 @@ static void becomes_idle(struct model *m, int slot)
 {
     m->slot[slot].state = M_IDLE;
     m->slot[slot].open = 0;
+    m->slot[slot].proven = 0;
     m->slot[slot].order = ++m->returns;
 }
 
@@ -179,7 +183,7 @@ static void end_lease(struct model *m, int slot, int seat, bool keep, enum model
         m_settle(m, key);
         return;
     }
-    if (!keep || !may_stay(m, s, &reason)) {
+    if (!keep || !m_may_stay(m, s, &reason)) {
         s->owes_lent = true;
         m_close(m, slot, reason);
         return;
@@ -188,8 +192,9 @@ static void end_lease(struct model *m, int slot, int seat, bool keep, enum model
     becomes_idle(m, slot);
     m_settle(m, key);
     drop_expired(m, slot);
-    drop_surplus(m, slot);
+    m_drop_surplus(m, slot);
     if (s->state == M_IDLE) m_file_slot(m, slot); /* else a request has it now */
+    if (s->doubted) m_file_key(m, key, m->now);   /* to be tested */
     if (m_live(m, key) <= m->key[key].rules.min_live) m_file_forget(m, key);
 }
 
@@ -215,7 +220,7 @@ static void made_ready(struct model *m, int slot, int status)
         status = m_answer(m, KP_JOB_VALIDATE, s->serial);
     }
     if (status == KP_PENDING) return;
-    if (status == KP_EGONE) m_peer_gone(m, slot);
+    m_take_note(m, slot, status, s->job == J_VALIDATE);
     s->job = J_NONE;
     m_give(m, slot, s->job_seat, status >= 0, R_INVALID);
     m_do(m);
@@ -334,7 +339,7 @@ void m_created(struct model *m, int slot, struct model_request *r)
         m_settle(m, s->key);
     } else {
         created_late(m, slot);
-        drop_surplus(m, slot);
+        m_drop_surplus(m, slot);
     }
     if (!m->closed) m_let_on(m, m->latest);
 }
@@ -429,7 +434,7 @@ void m_checked(struct model *m, int slot, int seat, int status)
     struct model_frame outer = m_open_todo(m);
     bool good = status >= 0;
 
-    if (status == KP_EGONE) m_peer_gone(m, slot);
+    m_take_note(m, slot, status, true);
     s->job = J_NONE;
     if (s->sponsor == NOBODY || !good || s->doomed) {
         int key = s->key, sponsor = release_sponsor(m, slot);
@@ -462,6 +467,7 @@ void model_job_done(struct model *m, int slot, int status)
     else if (job == J_RESET || job == J_VALIDATE) made_ready(m, slot, status);
     else if (job == J_DESTROY) destroyed(m, slot, status);
     else if (job == J_REVOKE) m_revoke_ended(m, slot, status);
+    else if (job == J_TEST) m_tested(m, slot, status);
     else {
         m->slot[slot].job = J_NONE;
         finish(m, slot, NULL, status);

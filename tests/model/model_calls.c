@@ -146,8 +146,9 @@ static bool must_validate(const struct model *m, const struct model_request *r)
     const struct model_slot *s = &m->slot[r->slot];
     const struct model_rules *rules = &m->key[r->key].rules;
 
-    return m->has_validate && (rules->validate_on & KP_CHECK_GET) && !r->good &&
-           s->seat[r->seat].hit && m_borrowers(s) == 1 && r->idle_ns >= rules->validate_after;
+    if (!m->has_validate || r->good || m_borrowers(s) > 1) return false;
+    return s->doubted || ((rules->validate_on & KP_CHECK_GET) && s->seat[r->seat].hit &&
+                          r->idle_ns >= rules->validate_after);
 }
 
 /* As far as is known, the resource is good: others may share it. */
@@ -194,7 +195,7 @@ static bool check(struct model *m, struct model_request *r)
         if (status != KP_PENDING) m_checked(m, slot, seat, status);
         return false;
     }
-    if (status == KP_EGONE) m_peer_gone(m, slot);
+    m_take_note(m, slot, status, true);
     if (status >= 0 && !s->doomed) {
         m_file_leases(m, s, 0); /* now somebody has the lease */
         open_to_others(m, r);
@@ -226,7 +227,7 @@ static void explain(const struct model *m, struct model_request *r)
         why->ahead += m->request[i].waiting && m->request[i].key == r->key &&
                       m_before(m, i, (int)(r - m->request));
     why->live = (uint32_t)m_live(m, r->key);
-    why->creating = (uint32_t)m_count(m, r->key, M_CREATING);
+    why->creating = (uint32_t)m_making(m, r->key);
     why->idle = (uint32_t)m_count(m, r->key, M_IDLE);
     why->lent = (uint32_t)m_count(m, r->key, M_LENT);
     why->closing = (uint32_t)m_count(m, r->key, M_CLOSING);

@@ -142,7 +142,8 @@ void model_lease_report(struct model *m, int slot, int seat, int status)
     struct model_slot *s = &m->slot[slot];
 
     if (m_outcome(m, s->key, KP_BREAK_USE, status >= 0, &s->seat[seat].probe)) m_settle(m, s->key);
-    if (status == KP_EGONE) m_peer_gone(m, slot);
+    if (status >= 0) m_used_well(m, slot);
+    else if (status == KP_EGONE) m_peer_gone(m, slot);
     m_do(m);
 }
 

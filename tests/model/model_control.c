@@ -172,21 +172,38 @@ int model_budget_set(struct model *m, const kp_budget *said)
 
 /* ---- evict ----------------------------------------------------------------------------------- */
 
-static bool is_more(const struct model *m, int key, int64_t keep)
+/* How many idle ones are too many. Those that are being tested count, unless they go anyway. */
+static int64_t too_many(const struct model *m, int key, int64_t keep)
 {
     const struct model_rules *rules = &m->key[key].rules;
-    int64_t idle = m_count(m, key, M_IDLE);
+    int64_t idle = m_count(m, key, M_IDLE), stay = m_staying(m, key) - rules->min_live;
 
-    if (keep != 0) return idle > (keep == KP_NONE ? 0 : keep);
-    return idle > rules->min_idle && m_staying(m, key) > rules->min_live;
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        idle += m->slot[i].state == M_TESTED && m->slot[i].key == key && !m->slot[i].doomed;
+    if (keep != 0) return idle - (keep == KP_NONE ? 0 : keep);
+    return idle - rules->min_idle < stay ? idle - rules->min_idle : idle > 0 ? stay : 0;
+}
+
+/* The one of the key whose test began first, of those that do not go anyway. */
+static int first_tested(const struct model *m, int key)
+{
+    int first = NOBODY;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].state == M_TESTED && m->slot[i].key == key && !m->slot[i].doomed &&
+            (first == NOBODY || m->slot[i].tested < m->slot[first].tested))
+            first = i;
+    return first;
 }
 
 static int64_t evict_one(struct model *m, int key, int64_t keep)
 {
-    int64_t found = 0;
+    int64_t found = 0, many = too_many(m, key, keep);
 
     m->key[key].interest++;
-    for (; is_more(m, key, keep); found++) m_close(m, m_oldest_idle(m, key), R_SURPLUS);
+    for (; found < many && m_count(m, key, M_IDLE) > 0; found++)
+        m_close(m, m_oldest_idle(m, key), R_SURPLUS);
+    for (; found < many; found++) (void)m_doom(m, first_tested(m, key), R_SURPLUS);
     m_do(m);
     m_lose_interest(m, key, m->key[key].used_at);
     return found;

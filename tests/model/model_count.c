@@ -17,8 +17,16 @@ int64_t m_count(const struct model *m, int key, enum model_state state)
 
 int64_t m_live(const struct model *m, int key)
 {
-    return m_count(m, key, M_CREATING) + m_count(m, key, M_IDLE) + m_count(m, key, M_LENT) +
-           m_count(m, key, M_CLOSING);
+    int64_t n = 0;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        n += m_is_live(&m->slot[i]) && (key == NOBODY || m->slot[i].key == key);
+    return n;
+}
+
+int64_t m_making(const struct model *m, int key)
+{
+    return m_count(m, key, M_CREATING) + m_count(m, key, M_TESTED);
 }
 
 int64_t m_staying(const struct model *m, int key)
@@ -83,7 +91,9 @@ int64_t m_promised(const struct model *m, int key)
 bool m_may_return(const struct model *m, int key)
 {
     for (int i = 0; i < MODEL_SLOTS; i++)
-        if (m->slot[i].state == M_LENT && m->slot[i].key == key && !m->slot[i].doomed) return true;
+        if ((m->slot[i].state == M_LENT || m->slot[i].state == M_TESTED) &&
+            m->slot[i].key == key && !m->slot[i].doomed)
+            return true;
     return false;
 }
 
@@ -140,7 +150,8 @@ int model_stats(struct model *m, int key, kp_stats *out)
         out->circuits_probing += counts && m->key[k].probing;
     }
     if (key != NOBODY) out->keys_made = 1;
-    out->creating = (uint64_t)m_count(m, key, M_CREATING);
+    out->creating = (uint64_t)m_making(m, key);
+    out->testing = (uint64_t)m_count(m, key, M_TESTED);
     out->idle = (uint64_t)m_count(m, key, M_IDLE);
     out->lent = (uint64_t)m_count(m, key, M_LENT);
     out->closing = (uint64_t)m_count(m, key, M_CLOSING);

@@ -14,6 +14,11 @@
 /* counting (model_count.c); key NOBODY: all keys */
 int64_t m_count(const struct model *m, int key, enum model_state state);
 int64_t m_live(const struct model *m, int key);
+static inline bool m_is_live(const struct model_slot *s)
+{
+    return s->state >= M_CREATING && s->state <= M_CLOSING;
+}
+int64_t m_making(const struct model *m, int key); /* creating, or tested by the keeper */
 int64_t m_staying(const struct model *m, int key); /* live, except what is being destroyed */
 int64_t m_waiting(const struct model *m, int key);
 bool m_anybody_ahead(const struct model *m, int key);
@@ -114,6 +119,8 @@ void m_created(struct model *m, int slot, struct model_request *r);
 void m_create(struct model *m, int key, int slot, int request);
 void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason reason);
 void m_give_unused(struct model *m, int slot, int seat); /* its borrower was never told of it */
+bool m_may_stay(const struct model *m, const struct model_slot *s, enum model_reason *why);
+void m_drop_surplus(struct model *m, int slot);
 bool m_doom(struct model *m, int slot, enum model_reason reason);
 void m_close(struct model *m, int slot, enum model_reason reason);
 void m_destroy(struct model *m, int slot);
@@ -125,7 +132,6 @@ void m_close_todo(struct model *m, struct model_frame outer);
 void m_count_reason(struct model *m, const struct model_slot *s); /* one is destroyed */
 
 /* leases (model_lease.c) */
-void m_peer_gone(struct model *m, int slot);
 int m_lent_after(const struct model *m, int key, uint64_t lent_at); /* the next lent slot */
 void m_revoke_all(struct model *m);
 bool m_is_nobodys(const struct model_slot *s, const struct model_seat *seat);
@@ -134,6 +140,17 @@ void m_revoke_due(struct model *m, int slot, uint64_t now);
 void m_revoke_ended(struct model *m, int slot, int status);
 bool m_give_revoked(struct model *m, int slot, int seat, enum model_reason reason); /* if it was */
 void m_reclaimed(struct model *m, int slot, int status);
+
+/* doubts and tests (model_doubt.c) */
+void m_take_note(struct model *m, int slot, int status, bool validated); /* of a driver's answer */
+void m_peer_gone(struct model *m, int slot);
+void m_used_well(struct model *m, int slot);
+bool m_is_raced(struct model *m, const struct model_request *r);
+uint64_t m_proven(const struct model_slot *s);
+uint64_t m_test_at(const struct model *m, const struct model_slot *s);
+void m_test_due(struct model *m, int slot, uint64_t now);
+void m_test_doubts(struct model *m, int key);
+void m_tested(struct model *m, int slot, int status);
 
 /* times and upkeep (model_keep.c) */
 uint64_t m_later(uint64_t at, uint64_t by);
@@ -172,6 +189,7 @@ bool m_is_replaced(const struct model *m, const struct model_slot *s);
 bool m_age(struct model *m, int slot, uint64_t now);
 void m_age_all(struct model *m, int key, uint64_t now);
 void m_aged(struct model *m, struct model_slot *s);
+void m_file_age(const struct model *m, struct model_slot *s);
 void m_renewed(struct model *m, int slot);
 void m_renew(struct model *m, int key, uint64_t now);
 bool m_is_old(const struct model *m, const struct model_slot *s);

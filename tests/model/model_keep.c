@@ -90,6 +90,8 @@ static uint64_t next_look(const struct model *m, const struct model_slot *s, uin
         at = sooner(at, not_before(m_later(s->since, rules->excess_ttl), now, rules->excess_ttl));
     if (rules->age_check & KP_CHECK_KEEPER)
         at = sooner(at, not_before(s->age_end, now, rules->max_age));
+    if (m_test_at(m, s) != FOREVER)
+        at = sooner(at, not_before(m_test_at(m, s), now, rules->validate_every));
     return at;
 }
 
@@ -253,6 +255,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
     m->latest = m->now;
     m_settle(m, key); /* a pause may have ended */
     m_do(m);
+    m_test_doubts(m, key);
     refill(m, key, now);
     m_renew(m, key, now);
     let_next_on(m, key, now);
@@ -265,11 +268,12 @@ static void look_at_slot(struct model *m, int slot, uint64_t now)
     struct model_slot *s = &m->slot[slot];
 
     s->look_at = FOREVER;
-    if ((s->state == M_IDLE || s->state == M_LENT) && m_age(m, slot, now)) return;
+    if (s->state != M_CREATING && s->state != M_CLOSING && m_age(m, slot, now)) return;
     if (s->state == M_IDLE && now >= m_expires_at(m, slot, KP_CHECK_KEEPER)) {
         m_close(m, slot, R_EXPIRED);
     } else if (s->state == M_IDLE) {
         s->look_at = sooner(s->look_at, next_look(m, s, now));
+        m_test_due(m, slot, now);
     } else if (s->state == M_LENT) {
         for (int i = 0; i < MODEL_SEATS; i++) {
             struct model_seat *seat = &s->seat[i];
@@ -319,6 +323,7 @@ int64_t model_keep(struct model *m)
 
     if (model_is_over(m)) return -1;
     m->late_told = false;
+    m->tests = 0;
     for (int looks = 0; looks < 256; looks++) {
         if ((n = due_first(m, due, &at)) == 0 || at > now) break;
         int first = due[n > 1 ? m->choose(m->ctx, n) : 0];
@@ -352,6 +357,9 @@ int64_t m_invalidate_one(struct model *m, int key)
         if (m->slot[i].key == key && m->slot[i].state == M_LENT)
             found += m_doom(m, i, R_INVALIDATED);
     for (; m_count(m, key, M_IDLE) > 0; found++) m_close(m, m_newest_idle(m, key), R_INVALIDATED);
+    for (int i = 0; i < MODEL_SLOTS; i++) /* they go when their tests end */
+        if (m->slot[i].key == key && m->slot[i].state == M_TESTED)
+            found += m_doom(m, i, R_INVALIDATED);
     m_do(m);
     m_lose_interest(m, key, m->key[key].used_at);
     return found;
@@ -377,7 +385,8 @@ int model_add(struct model *m, int key, uint64_t serial)
 
     for (int i = 0; i < MODEL_SLOTS; i++) {
         enum model_state state = m->slot[i].state;
-        bool there = state == M_IDLE || state == M_LENT || state == M_REVOKED;
+        bool there = state == M_IDLE || state == M_LENT || state == M_TESTED ||
+                     state == M_REVOKED;
         if (!there || m->slot[i].serial != serial) continue;
         model_misuse(m); /* no key is made */
         return KP_EMISUSE;
@@ -465,6 +474,6 @@ int64_t model_close(struct model *m, kp_close_mode mode)
     m_close_todo(m, outer);
     m_do(m);
     if (mode != KP_CLOSE_NOW) m_revoke_all(m);
-    return m_count(m, NOBODY, M_CREATING) + m_count(m, NOBODY, M_LENT) +
+    return m_making(m, NOBODY) + m_count(m, NOBODY, M_LENT) +
            m_count(m, NOBODY, M_CLOSING) + m_revoked(m, NOBODY);
 }

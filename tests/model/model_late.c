@@ -44,7 +44,7 @@ bool m_is_too_late(const struct model *m, struct model_request *r)
     uint64_t at = k->tripped ? m->now : k->back_off, token = m_token_at(m, m->now);
 
     if (!may_be_late(m, r) || (r->flags & KP_DONT_CREATE)) return false;
-    if (m_count(m, r->key, M_IDLE) || m_count(m, r->key, M_CREATING) || k->promised) return false;
+    if (m_count(m, r->key, M_IDLE) || m_making(m, r->key) || k->promised) return false;
     if (!(r->flags & KP_FRESH) && m_may_return(m, r->key)) return false;
     if (token > at) at = token;
     return at >= r->deadline && refuse(r, at);
@@ -54,7 +54,7 @@ bool m_is_too_late(const struct model *m, struct model_request *r)
 bool m_seems_too_late(const struct model *m, struct model_request *r)
 {
     const struct model_key *k = &m->key[r->key];
-    int64_t ahead = m_waiting(m, r->key) - m_count(m, r->key, M_CREATING);
+    int64_t ahead = m_waiting(m, r->key) - m_making(m, r->key);
 
     if (m_is_too_late(m, r)) return true;
     if (!may_be_late(m, r) || k->rules.wait_lifo || k->grants < 8 || ahead <= 0) return false;

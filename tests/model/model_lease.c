@@ -25,25 +25,6 @@ bool model_is_doomed(const struct model *m, int slot, int seat)
     return m->closed || m_spent(m, s) || !(t->decided ? t->reuse : m->key[s->key].rules.reuse);
 }
 
-/* Its peer is gone: the others of its key, whose peers are most likely gone, too, go with it. (They
- * are never tested first: see model.h.) */
-void m_peer_gone(struct model *m, int slot)
-{
-    int key = m->slot[slot].key;
-    int64_t others = 0;
-
-    if (m->key[key].rules.spares_others || m->slot[slot].doomed) return;
-    for (; m_count(m, key, M_IDLE) > 0; others++) m_close(m, m_newest_idle(m, key), R_INVALID);
-    for (int i = 0; i < MODEL_SLOTS; i++)
-        if (i != slot && m->slot[i].state == M_LENT && m->slot[i].key == key)
-            others += m_doom(m, i, R_INVALID);
-    (void)m_doom(m, slot, R_INVALID);
-    if (others == 0) return;
-    m->key[key].interest++;
-    m_do(m); /* on_event is told, as in m_tell */
-    m_lose_interest(m, key, m->key[key].used_at);
-}
-
 /* ---- taking back ----------------------------------------------------------------------------- */
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -130,6 +111,7 @@ static void revoked(struct model *m, int slot)
     m_aged(m, s);
     if (!s->doomed) s->reason = R_RETURNED;
     s->doomed = true;
+    s->doubted = false;
     k->used_at = m->now;
     s->seat[0].probe = false;
     if (k->rules.eager && m_wanted(m, s->key, false) > 0) k->refill = true;

@@ -25,6 +25,19 @@ static void mask_said(int32_t said, uint32_t *mask)
     if (said != 0) *mask = said == KP_NONE ? 0 : (uint32_t)said;
 }
 
+static void choices_said(const kp_limits *said, struct model_rules *rules)
+{
+    if (said->on_gone) rules->spares_others = said->on_gone == KP_OFF;
+    if (said->on_gone) rules->tests_others = said->on_gone == KP_GONE_TEST;
+    if (said->prefill) rules->prefill = said->prefill == KP_PREFILL_FIRST_GET;
+    if (said->refill) rules->eager = said->refill == KP_REFILL_EAGER;
+    if (said->wait_order) rules->wait_lifo = said->wait_order == KP_LIFO;
+    if (said->idle_order) rules->idle_lifo = said->idle_order == KP_LIFO;
+    if (said->on_create_failure) rules->retry = said->on_create_failure == KP_FAIL_RETRY;
+    if (said->on_return) rules->reuse = said->on_return == KP_REUSE;
+    if (said->over_idle) rules->drop_oldest = said->over_idle == KP_DROP_OLDEST;
+}
+
 void model_rules(const kp_limits *said, struct model_rules *rules)
 {
     count_said(said->min_live, &rules->min_live);
@@ -65,16 +78,10 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     time_said(said->shed_target_ms, &rules->shed_target);
     time_said(said->shed_interval_ms, &rules->shed_interval);
     time_said(said->revoke_after_ms, &rules->revoke_after);
+    time_said(said->validate_every_ms, &rules->validate_every);
     if (said->cache_failure_ms) rules->cache_once = said->cache_failure_ms == KP_ONCE;
     time_said(rules->cache_once ? 0 : said->cache_failure_ms, &rules->cache_failure);
-    if (said->on_gone) rules->spares_others = said->on_gone == KP_OFF;
-    if (said->prefill) rules->prefill = said->prefill == KP_PREFILL_FIRST_GET;
-    if (said->refill) rules->eager = said->refill == KP_REFILL_EAGER;
-    if (said->wait_order) rules->wait_lifo = said->wait_order == KP_LIFO;
-    if (said->idle_order) rules->idle_lifo = said->idle_order == KP_LIFO;
-    if (said->on_create_failure) rules->retry = said->on_create_failure == KP_FAIL_RETRY;
-    if (said->on_return) rules->reuse = said->on_return == KP_REUSE;
-    if (said->over_idle) rules->drop_oldest = said->over_idle == KP_DROP_OLDEST;
+    choices_said(said, rules);
     mask_said(said->validate_on, &rules->validate_on);
     mask_said(said->idle_check, &rules->idle_check);
     mask_said(said->excess_check, &rules->excess_check);
@@ -378,7 +385,7 @@ int model_open(struct model *m, const kp_options *options, const kp_limits *own,
         .on_create_failure = KP_FAIL_REQUEST,
         .on_return = KP_REUSE,
         .over_idle = KP_DROP_RETURNED,
-        .validate_on = KP_CHECK_GET,
+        .validate_on = KP_CHECK_GET, .validate_every_ms = KP_SECONDS(30), .on_gone = KP_GONE_TEST,
         .respects_min = KP_KIND_IDLE | KP_KIND_EXCESS, .utilization_pct = 100,
         .breaker_failures = KP_OFF, .reserve = KP_NONE, .breaker_open_ms = KP_SECONDS(30),
         .reserve_after_ms = KP_SECONDS(5), .shed_target_ms = KP_OFF, .shed_interval_ms = 100,

@@ -10,7 +10,8 @@
 
 static bool is_there(const struct model_slot *s, int key)
 {
-    return s->key == key && (s->state == M_IDLE || s->state == M_LENT);
+    return s->key == key &&
+           (s->state == M_IDLE || s->state == M_LENT || s->state == M_TESTED);
 }
 
 static int64_t ageing(const struct model *m, int key)
@@ -73,7 +74,7 @@ static uint64_t renew_at(const struct model *m, const struct model_slot *s)
     return s->age_end > rules->renew_ahead ? s->age_end - rules->renew_ahead : 1;
 }
 
-static void file_age(const struct model *m, struct model_slot *s)
+void m_file_age(const struct model *m, struct model_slot *s)
 {
     uint64_t at = s->ageing ? FOREVER : renew_at(m, s);
 
@@ -103,18 +104,19 @@ bool m_age(struct model *m, int slot, uint64_t now)
     if (s->doomed) return false;
     if (!s->ageing && now >= renew_at(m, s)) {
         if (!is_needed(m, s)) {
-            m_close(m, slot, R_EXPIRED);
-            return true;
+            (void)m_doom(m, slot, R_EXPIRED);
+            return s->state == M_CLOSING;
         }
         s->ageing = true;
         m_file_key(m, s->key, now);
     }
-    file_age(m, s);
+    m_file_age(m, s);
     return false;
 }
 
 /* The n-th resource of a key: first the idle ones, from the least recently used on; then the lent
- * ones, from the one lent last on. NOBODY: there are not so many. */
+ * ones, from the one lent last on; then those that are tested, likewise. NOBODY: there are not so
+ * many. */
 static int nth(const struct model *m, int key, int n)
 {
     for (int i = 0; i < MODEL_SLOTS; i++) {
@@ -124,8 +126,10 @@ static int nth(const struct model *m, int key, int n)
         for (int j = 0; j < MODEL_SLOTS; j++) {
             const struct model_slot *o = &m->slot[j];
             if (!is_there(o, key)) continue;
-            if (o->state != s->state) before += o->state == M_IDLE;
-            else before += s->state == M_IDLE ? o->order < s->order : o->lent_at > s->lent_at;
+            if (o->state != s->state) before += o->state < s->state;
+            else if (s->state == M_IDLE) before += o->order < s->order;
+            else if (s->state == M_LENT) before += o->lent_at > s->lent_at;
+            else before += o->tested > s->tested;
         }
         if (before == n) return i;
     }
@@ -137,7 +141,8 @@ void m_age_all(struct model *m, int key, uint64_t now)
     int all[MODEL_SLOTS], n = 0;
 
     while (n < MODEL_SLOTS && (all[n] = nth(m, key, n)) != NOBODY) n++;
-    for (int i = 0; i < n; i++) (void)m_age(m, all[i], now);
+    for (int i = 0; i < n; i++)
+        if (m->slot[all[i]].state != M_TESTED) (void)m_age(m, all[i], now);
 }
 
 /* The slot closes: what was made to replace it no longer counts as spare. */
@@ -217,7 +222,7 @@ static void retire(struct model *m, int slot, uint64_t at, uint64_t now)
 
     s->old = true;
     if (at < s->age_end || outlives) s->age_end = at;
-    file_age(m, s);
+    m_file_age(m, s);
 }
 
 /* A creation has succeeded. */
@@ -227,13 +232,14 @@ void m_renewed(struct model *m, int slot)
 
     if (m_is_old(m, s)) retire(m, slot, m->key[s->key].retire_by, m->now);
     if (s->renews) replaced(m, slot);
-    file_age(m, s);
+    m_file_age(m, s);
 }
 
 static int64_t retire_key(struct model *m, int key, uint64_t by, uint64_t now)
 {
     struct model_key *k = &m->key[key];
-    uint64_t many = 0, all = (uint64_t)(m_count(m, key, M_IDLE) + m_count(m, key, M_LENT));
+    uint64_t many = 0, all = (uint64_t)(m_count(m, key, M_IDLE) + m_count(m, key, M_LENT) +
+                                        m_count(m, key, M_TESTED));
     uint64_t step = all > 0 && by != FOREVER ? (by - now) / all : 0;
 
     if (m_count(m, key, M_CREATING) > 0) { /* by then it goes, too */

@@ -35,8 +35,7 @@ static int64_t held(const struct model *m, enum model_budget budget, int64_t gro
 
     for (int i = 0; i < MODEL_SLOTS; i++) {
         const struct model_slot *s = &m->slot[i];
-        bool live = s->state == M_CREATING || s->state == M_IDLE || s->state == M_LENT ||
-                    (s->state == M_CLOSING && !stays);
+        bool live = m_is_live(s) && (s->state != M_CLOSING || !stays);
         if (live && m_group(m, s->key, budget) == group) n++;
         if (s->state == M_CLOSING && s->promised != NOBODY &&
             m_group(m, s->promised, budget) == group && (stays || !is_inside(m, i, budget, group)))
@@ -201,6 +200,7 @@ void m_promise(struct model *m, struct model_request *r)
         gone = &m->slot[v];
         m_aged(m, gone);
         gone->state = M_CLOSING;
+        gone->doubted = false;
         gone->look_at = FOREVER;
         gone->sponsor = NOBODY;
         gone->heir = NOBODY;

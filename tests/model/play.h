@@ -40,6 +40,7 @@ struct setup {
     kp_options options;
     int keys;
     bool groups;  /* of keys */
+    bool tests;   /* by the keeper, and peers that are gone */
     bool by_key;  /* limits_for says for each key: */
     kp_limits own[MODEL_KEYS];
     bool on_loop; /* an event loop on the thread that plays */

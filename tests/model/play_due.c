@@ -125,7 +125,8 @@ void play_due(const struct op *op)
         read_books(true, &model);
         the.ties.forked |= the.ties.n > 0;
         if (other == returned && same_calls() && done_same &&
-            memcmp(&real, &model, sizeof real) == 0 && !explained_before() && reject-- == 0) {
+            memcmp(&real, &model, sizeof real) == 0 &&
+            (the.ties.n == 0 || !explained_before()) && reject-- == 0) {
             for (int i = 0; i < the.dones; i++) compare_get(the.done[i], true);
             return;
         }

@@ -87,7 +87,9 @@ static int answer(struct calls *calls, const struct call *call, uint64_t *takes_
     if (later && bits % 100 < the.setup->pending_pct)
         return KP_PENDING;
     if (bits / 100 % 100 >= the.setup->bad_pct) return 0;
-    return bits / 10000 % 12 == 0 ? KP_EREFUSED : bits / 10000 % 12 == 1 ? KP_EGONE : -5;
+    bits = bits / 10000 % 12;
+    if (the.setup->tests && kind != KP_JOB_CREATE && bits > 6) return KP_EGONE;
+    return bits == 0 ? KP_EREFUSED : bits == 1 ? KP_EGONE : -5;
 }
 
 bool same_call(int i)

@@ -94,6 +94,68 @@ static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(
     }
 }
 
+/* Its key holds no more than its floor from the moment on in which the other one is closed, however
+ * long that one's destroy takes. */
+static void one_left_to_drain_must_be_shared_again_when_only_the_floor_is_left(void **state)
+{
+    struct stage s;
+    struct kp__request r[4], poor;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 2;
+    s.rules.sharing = 2;
+    s.rules.max_live = 2;
+    s.rules.floor = 1;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *shared = stage_lend(&s, a);
+    assert_int_equal(stage_ask(&s, a, &r[0], KP_FRESH), KP__GRANT_PERMIT);
+    struct kp__slot *drains = stage_take(&s, &r[0]);
+    assert_int_equal(stage_ask(&s, b, &poor, 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_SLOT);
+    assert_int_equal(stage_ask(&s, a, &r[2], 0), KP__GRANT_WAIT);
+    assert_true(drains->errand->draining);
+    stage_give(&s, shared, 0, false);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_WAIT);
+    stage_give(&s, shared, 1, false);
+    assert_int_equal(shared->state, KP__CLOSING);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_SLOT);
+    assert_ptr_equal(r[2].slot, drains);
+    stage_destroy(&s);
+    assert_int_equal(poor.grant.kind, KP__GRANT_PERMIT);
+    stage_take(&s, &poor);
+    stage_close(&s);
+}
+
+static void the_same_must_hold_where_the_other_one_fails_its_test(void **state)
+{
+    struct stage s;
+    struct kp__request r, poor;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 2;
+    s.rules.sharing = 2;
+    s.rules.max_live = 2;
+    s.rules.floor = 1;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *tested = stage_idle(&s, a);
+    assert_int_equal(stage_ask(&s, a, &r, KP_FRESH), KP__GRANT_PERMIT);
+    struct kp__slot *drains = stage_take(&s, &r);
+    kp__test_begin(&s.core, tested, s.now, KP__NEVER);
+    assert_int_equal(stage_ask(&s, b, &poor, 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, a, &r, 0), KP__GRANT_WAIT);
+    assert_true(drains->errand->draining);
+    kp__tested(&s.core, tested, false, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    assert_ptr_equal(r.slot, drains);
+    stage_destroy(&s);
+    assert_int_equal(poor.grant.kind, KP__GRANT_PERMIT);
+    stage_take(&s, &poor);
+    stage_close(&s);
+}
+
 /* It is being reset for the lease in one seat or the other. */
 static void one_left_to_drain_must_not_be_shared_while_its_last_lease_ends(void **state)
 {
@@ -128,6 +190,8 @@ int main(void)
         cmocka_unit_test(of_two_shared_ones_one_must_be_left_to_drain_and_not_the_other),
         cmocka_unit_test(none_must_be_left_to_drain_where_an_idle_one_can_go_instead),
         cmocka_unit_test(one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room),
+        cmocka_unit_test(one_left_to_drain_must_be_shared_again_when_only_the_floor_is_left),
+        cmocka_unit_test(the_same_must_hold_where_the_other_one_fails_its_test),
         cmocka_unit_test(one_left_to_drain_must_not_be_shared_while_its_last_lease_ends),
     };
 

@@ -137,7 +137,6 @@ static void a_fresh_one_must_push_out_the_oldest_where_a_budget_is_used_up(void 
     stage_close(&s);
 }
 
-/* Over its limit (the reserve), a key must not swap one for one: it has to shrink. */
 static void a_fresh_one_must_push_out_its_own_keys_though_anothers_is_older(void **state)
 {
     struct stage s;
@@ -155,6 +154,29 @@ static void a_fresh_one_must_push_out_its_own_keys_though_anothers_is_older(void
     stage_close(&s);
 }
 
+/* Else it would wait for one of the reserve while there is one that nobody else wants. */
+static void a_fresh_one_must_push_out_an_idle_one_of_the_reserve(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 1;
+    s.rules.reserve = 1;
+    s.rules.reserve_after = 0;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *one = stage_lend(&s, sub);
+    stage_lend(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_WAIT);
+    stage_give(&s, one, 0, true); /* kept, since somebody waits */
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    assert_ptr_equal(r.slot, one);
+    stage_take(&s, &r);
+    stage_close(&s);
+}
+
+/* Over its limit, a key must not swap one for one: it has to shrink. */
 static void a_fresh_one_must_not_push_out_an_idle_one_over_the_limit(void **state)
 {
     struct stage s;
@@ -459,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_fresh_one_must_push_out_an_idle_one_where_there_is_no_room),
         cmocka_unit_test(a_fresh_one_must_push_out_the_oldest_where_a_budget_is_used_up),
         cmocka_unit_test(a_fresh_one_must_push_out_its_own_keys_though_anothers_is_older),
+        cmocka_unit_test(a_fresh_one_must_push_out_an_idle_one_of_the_reserve),
         cmocka_unit_test(a_fresh_one_must_not_push_out_an_idle_one_over_the_limit),
         cmocka_unit_test(another_keys_oldest_idle_one_must_make_room),
         cmocka_unit_test(one_victim_must_make_room_in_the_group_and_in_the_pool),
