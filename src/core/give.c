@@ -120,6 +120,8 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     if (why) { /* its lent permit goes back when it is destroyed, not before */
         kp__errand_of(slot)->owes_lent = true;
         kp__close_slot(core, slot, why, todo);
+        /* as in kp__doom; to destroy it may take long */
+        if (sub->waiting > 0) kp__settle(core, sub, now, todo);
         return;
     }
     if (used) slot->since = now;
