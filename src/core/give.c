@@ -105,7 +105,7 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, struct kp__t
 void kp__stays_no_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                        struct kp__todo *todo)
 {
-    if (sub->rare->draining && sub->waiting > 0) kp__settle(core, sub, now, todo);
+    if (sub->waiting > 0) kp__settle(core, sub, now, todo);
 }
 
 static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp_cause bad,

@@ -38,8 +38,9 @@ kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, kp_ca
  * request that did not take it, or the oldest, which it pushes out. */
 void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo);
 
-/* One of this key is to be destroyed, which may take long. If what is left is no more than the key
- * is to keep, one that was left to drain (decide.c) is owed to nobody any more. */
+/* One of this key is to be destroyed, which may take long, and its requests need not wait until it
+ * is: with limits.fail_fast they wait only for what may come back; and if what is left is no more
+ * than the key is to keep, one that was left to drain (decide.c) is owed to nobody any more. */
 void kp__stays_no_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                        struct kp__todo *todo);
 

@@ -16,6 +16,7 @@ struct kp__crew {
     kp_pool *door;
     uint64_t due;     /* Guard: lock. Upkeep */
     uint32_t threads; /* Guard: lock */
+    bool kept;        /* Guard: lock. What was begun last is upkeep */
     bool over;        /* Guard: lock. The pool is gone */
 };
 
@@ -25,14 +26,17 @@ static void ring(struct kp__crew *crew)
     kp__life.wake((uint32_t *)&crew->rings, 1, kp__life.ctx);
 }
 
-/* One thing to do: a job, or upkeep (NULL and *keep), or nothing. With the crew's lock. */
+/* One thing to do: a job, or upkeep (NULL and *keep), or nothing. Where there are both they take
+ * turns: there may always be one more create. With the crew's lock. */
 static struct kp__job *next(struct kp__crew *crew, bool *keep)
 {
     struct kp__list *node = kp__list_first(&crew->jobs);
 
-    *keep = !node && crew->due <= kp__now(&kp__life);
+    *keep = crew->due <= kp__now(&kp__life) && (!node || !crew->kept);
+    crew->kept = *keep;
     if (*keep) crew->due = KP__NEVER;
-    if (!node) return NULL;
+    if (*keep && node) ring(crew); /* another thread may be free to run the job */
+    if (*keep || !node) return NULL;
     kp__list_remove(node);
     return KP__OF(node, struct kp__job, queue);
 }

@@ -213,10 +213,16 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     return sub;
 }
 
-/* The key was about to go; somebody wants it again, so it gets its minimum again, too. */
+/* The key was about to go; somebody wants it again, so it gets its minimum again, too; and a
+ * kp_drop need not wait for it to go. */
 static void keep(struct kp__pool *pool, struct kp__subpool *sub)
 {
+    struct kp__todo todo;
+
     sub->leaving = KP__STAYS;
+    kp__todo_init(&todo, pool->world);
+    kp__tell_news(pool, &todo);
+    kp__todo_run_wakes(&todo);
     if (!sub->rules->eager) return;
     sub->refill = true;
     kp__file_sub(&pool->core, sub, kp__time(pool));

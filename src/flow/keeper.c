@@ -216,7 +216,9 @@ int64_t kp_keep(kp_pool *door)
     pool->late_reported = false;
     kp__note_time(&pool->core, now);
     kp__lane_shut_due(&pool->core, now, AT_ONCE);
-    pool->announced = 0; /* kp__announce is quiet until the end of this call */
+    /* kp__announce is quiet until the end of this call; but while a function of the driver's holds
+     * up a thread of the pool's own, the others go on */
+    pool->announced = pool->crew ? KP__NEVER : 0;
     kp__watch_keep(pool, now, &todo);
     for (int looks = 0, tests = 0; looks < AT_ONCE; looks++) {
         bool is_slot;

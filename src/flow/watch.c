@@ -80,6 +80,7 @@ void kp__watch_keep(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
     uint64_t names[AT_ONCE];
 
     if (now < pool->watch_at) return;
+    pool->watch_at = kp__later(now, pool->watch_every); /* other threads need not look now, too */
     kp__step_out(pool, todo);
     int many = kp__watch_look(pool->watch, names, AT_ONCE);
     kp__step_in(pool);
@@ -88,7 +89,6 @@ void kp__watch_keep(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
         kp__do(pool, todo);
     }
     bool any = count[KP__CREATING] + count[KP__IDLE] + count[KP__LENT] > 0;
-    pool->watch_at = !any             ? KP__NEVER
-                     : many < AT_ONCE ? kp__later(now, pool->watch_every)
-                                      : now;
+    if (!any) pool->watch_at = KP__NEVER;
+    else if (many == AT_ONCE) pool->watch_at = now;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * kp_drain waits for leases that began before it, and for what is being destroyed, and for nothing
- * else. With it and limits a program pauses a key, or moves to another server.
+ * else. With it and limits a program pauses a key, or moves to another server. And what kp_drop of
+ * a paused key waits for (the rest of it: clear.c).
  */
 #include "contract.h"
 
@@ -158,6 +159,35 @@ static void on_the_thread_of_a_loop_nothing_must_be_waited_for(void **state)
     contract_end(&c);
 }
 
+/* Nothing but a request that waits keeps the key from going: no lease that ends tells the drop. */
+static void pin_in_200_ms(void *arg)
+{
+    contract *c = arg;
+    kp_key pin;
+    kp_sim_pass_ms(c->sim, 200);
+    if (kp_pin(c->pool, A, &pin) != 0) contract_broken(c, "the key is not wanted again");
+    else kp_unpin(c->pool, &pin);
+}
+
+static void a_drop_of_a_paused_key_must_end_when_that_is_wanted_again(void **state)
+{
+    contract c;
+    getter waits;
+    (void)state;
+    begin(&c);
+    c.options.limits.max_lent = KP_NONE;
+    contract_open(&c);
+    contract_start_as(&c, &waits, 1, (getter){ .key = A, .within_ms = 900 });
+    (void)kp_sim_settle(c.sim);
+    assert_true(kp_sim_spawn(c.sim, pin_in_200_ms, &c) > 0);
+    assert_int_equal(kp_drop(c.pool, A, KP_SECONDS(5)), 0);
+    assert_int_equal(kp_sim_now_ms(c.sim), 200);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(waits.rc, KP_ETIMEDOUT);
+    assert_int_equal(contract_stats(&c, A).keys, 1);
+    contract_end(&c);
+}
+
 static void what_is_no_pool_and_no_key_must_be_told(void **state)
 {
     contract c;
@@ -182,6 +212,7 @@ int main(void)
         cmocka_unit_test(a_key_must_be_paused_drained_renewed_and_resumed),
         cmocka_unit_test(smaller_limits_must_be_seen_to_have_taken_effect),
         cmocka_unit_test(on_the_thread_of_a_loop_nothing_must_be_waited_for),
+        cmocka_unit_test(a_drop_of_a_paused_key_must_end_when_that_is_wanted_again),
         cmocka_unit_test(what_is_no_pool_and_no_key_must_be_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

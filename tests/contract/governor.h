@@ -63,8 +63,10 @@ static inline void open_stage(kp_options o, const kp_line *creates)
     script.sim = the.sim;
     assert_int_equal(kp_cast_open(&script, &the.cast), 0);
     the.driver = kp_cast_driver(the.cast);
+    int (*destroy)(kp_job *, void *) = o.driver.destroy;
     o.driver = the.driver;
     o.driver.create = create;
+    if (destroy) o.driver.destroy = destroy;
     o.on_event = hear;
     o.world = kp_sim_world(the.sim);
     assert_int_equal(kp_pool_open(&o, &the.pool), 0);

@@ -118,6 +118,40 @@ static const kp_line password[] = {
     { .status = KP_EREFUSED, .vendor_code = 29, .text = "still", .times = 1 }, { 0 }
 };
 
+/* The same while what its borrower discarded is being destroyed, however long that takes. */
+static int destroy_slowly(kp_job *job, void *resource)
+{
+    kp_sim_pass_ms(the.sim, 300);
+    return the.driver.destroy(job, resource);
+}
+
+static void who_waits_for_what_is_discarded_must_be_told_before_it_is_gone(void **state)
+{
+    static const kp_line once[] = { { .times = 1 },
+                                    { .status = -1, .text = "down", .times = KP_OFF }, { 0 } };
+    static const kp_line refused[] = { { .times = 1 },
+                                       { .status = KP_EREFUSED, .times = KP_OFF }, { 0 } };
+
+    (void)state;
+    for (int how = 0; how < 2; how++) {
+        struct getter g, first = { .key = "a", .within_ms = 5000 };
+        int code = how ? KP_EREFUSED : KP_ECREATE;
+        open_stage((kp_options){ .driver.destroy = destroy_slowly,
+                                 .limits = { .fail_fast = 1, .retry_first_ms = 60000,
+                                             .retry_max_ms = 60000 } },
+                   how ? refused : once);
+        kp_lease lease = take("a");
+        assert_int_equal(ask(&first), code);
+        start(&g, "a", 5000);
+        kp_sim_pass_ms(the.sim, 100);
+        assert_int_equal(g.rc, 1);
+        kp_discard(&lease);
+        assert_int_equal(g.rc, code);
+        assert_int_equal(g.took_ms, 100);
+        close_stage();
+    }
+}
+
 static void a_refusal_must_stop_its_key_until_it_is_told_to_try_again(void **state)
 {
     struct getter g = { .key = "a", .within_ms = 5000 };
@@ -247,6 +281,7 @@ int main(void)
         cmocka_unit_test(with_fail_fast_a_key_that_is_down_must_tell_its_cause_at_once),
         cmocka_unit_test(while_one_is_lent_requests_must_wait_for_it),
         cmocka_unit_test(who_waits_for_what_is_invalidated_must_be_told_at_once),
+        cmocka_unit_test(who_waits_for_what_is_discarded_must_be_told_before_it_is_gone),
         cmocka_unit_test(a_refusal_must_stop_its_key_until_it_is_told_to_try_again),
         cmocka_unit_test(who_waits_for_a_return_must_be_served_at_once_by_kp_retry_now),
         cmocka_unit_test(kp_retry_now_must_end_the_pause_and_close_the_circuit),

@@ -186,6 +186,7 @@ static void end_lease(struct model *m, int slot, int seat, bool keep, enum model
     if (!keep || !m_may_stay(m, s, &reason)) {
         s->owes_lent = true;
         m_close(m, slot, reason);
+        if (m_waiting(m, key) > 0) m_settle(m, key);
         return;
     }
     if (used) s->since = m->now;

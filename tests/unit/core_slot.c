@@ -355,13 +355,13 @@ static void a_key_whose_idle_one_ends_must_go_behind_one_that_has_nothing(void *
     setup(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     struct kp__slot *idle = stage_idle(&s, a);
-    kp__starve(&s.core, a, &s.core.live);
-    kp__starve(&s.core, b, &s.core.live);
+    kp__note_lack(&s.core, a, &s.core.live);
+    kp__note_lack(&s.core, b, &s.core.live);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.live), a);
     assert_true(kp__doom(&s.core, idle, KP_CAUSE_INVALIDATED, &s.todo));
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.live), b);
-    kp__starve(&s.core, a, NULL); /* no request waits for it, as the books expect */
-    kp__starve(&s.core, b, NULL);
+    kp__note_lack(&s.core, a, NULL); /* no request waits for it, as the books expect */
+    kp__note_lack(&s.core, b, NULL);
     stage_close(&s);
 }
 
