@@ -48,7 +48,8 @@ static void an_open_circuit_must_let_a_probe_through_without_any_other_clock(voi
     contract_end(&c);
 }
 
-/* A use has failed and opened the circuit of "a"; the next get is a probe, and creates for 50 ms. */
+/* A use has failed and opened the circuit of "a"; the next get is a probe, and creates for 50 ms.
+ */
 static void begin_before_a_slow_probe(contract *c)
 {
     static const kp_line slow[] = { { .takes_ms = 50, .times = KP_OFF } };
