@@ -127,7 +127,6 @@ static inline void move(struct kp__core *core, struct kp__slot *const *slots, ui
     KP__DCHECK(from != KP__FREE && from != to && !sub->open);
     kp__account(core, sub);
     if (core->starved && from == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
-    if (core->starved && from == KP__CREATING) kp__usual_learn(core, KP__BEING_MADE);
     /* most of what follows would be waiting for the table's memory: prefetch all of it at once */
     if (to == KP__CLOSING)
         for (uint32_t i = 1; i < many; i++) kp__map_expect(&core->idents, &slots[i]->ident);
