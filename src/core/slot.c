@@ -164,11 +164,12 @@ static void count_tests(struct kp__core *core, struct kp__slot *slot, uint32_t m
 
 void kp__slot_test(struct kp__core *core, struct kp__slot *slot)
 {
+    kp__account(core, slot->sub);
+    count_tests(core, slot, 1); /* before its key is ranked: it makes none */
     kp__slot_move(core, slot, KP__CREATING);
     slot->state = KP__TESTED;
     kp__list_push_back(&kp__rare(core, slot->sub)->tested, &slot->link);
     kp__unfile_slot(core, slot);
-    count_tests(core, slot, 1);
 }
 
 void kp__slot_tested(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
