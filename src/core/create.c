@@ -117,6 +117,13 @@ void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
     kp__settle(core, sub, now, todo);
 }
 
+/* How long a creation usually takes is learnt when it is over, while any key is starved. */
+static void learn_time(struct kp__core *core, struct kp__subpool *sub)
+{
+    kp__account(core, sub);
+    if (core->starved) kp__usual_learn(core, KP__BEING_MADE);
+}
+
 /* ---- it came out well ------------------------------------------------------------------------ */
 
 /* Begin the lease of a new resource for the request that it was made for. Returns its seat. */
@@ -174,6 +181,7 @@ enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
     struct kp__subpool *sub = slot->sub;
 
     kp__note_time(core, now);
+    learn_time(core, sub);
     KP__TALLY(core, sub, creates++);
     recovered(core, sub);
     enum kp__change change = KP__AS_BEFORE;
@@ -213,6 +221,7 @@ enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
     enum kp__change change = KP__AS_BEFORE;
 
     kp__note_time(core, now);
+    learn_time(core, sub);
     kp__probe_pass(&kp__errand_of(slot)->probe, &probe);
     if (sponsor && final) {
         kp__blame(sponsor, what);

@@ -77,8 +77,9 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
     kp__queue_insert(core, request);
 }
 
-void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
-                    uint64_t now, struct kp__todo *todo)
+/* It is in its queue again, at its old place; or refused, if nobody is to wait any more. */
+static void queue_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
+                        uint64_t now, struct kp__todo *todo)
 {
     kp__note_time(core, now);
     kp__grant(request, KP__GRANT_WAIT, making);
@@ -91,7 +92,21 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, struct k
     }
     kp__enqueue(core, request);
     if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
-    else kp__settle(core, request->sub, now, todo);
+}
+
+void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
+                    uint64_t now, struct kp__todo *todo)
+{
+    queue_again(core, request, making, now, todo);
+    kp__settle(core, request->sub, now, todo);
+    kp__send_away(core, request, todo);
+}
+
+void kp__wait_for_another(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
+                          uint32_t seat, kp_cause bad, uint64_t now, struct kp__todo *todo)
+{
+    queue_again(core, request, NULL, now, todo);
+    kp__give(core, slot, seat, bad, now, todo); /* which settles, since it waits */
     kp__send_away(core, request, todo);
 }
 

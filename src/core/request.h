@@ -189,6 +189,11 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
 void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
                     uint64_t now, struct kp__todo *todo);
 
+/* The same for one whose resource turned out to be bad, and is given back: those behind it do not
+ * overtake it, whatever that makes free. */
+void kp__wait_for_another(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
+                          uint32_t seat, kp_cause bad, uint64_t now, struct kp__todo *todo);
+
 /* Nothing is under way any more for the sponsor of a creation or a check: if it still waits, it may
  * take or create anything again. It keeps its lent permit while its own key is served. Returns it,
  * or NULL. */

@@ -127,7 +127,6 @@ static inline void move(struct kp__core *core, struct kp__slot *const *slots, ui
     KP__DCHECK(from != KP__FREE && from != to && !sub->open);
     kp__account(core, sub);
     if (core->starved && from == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
-    if (core->starved && from == KP__CREATING) kp__usual_learn(core, KP__BEING_MADE);
     /* most of what follows would be waiting for the table's memory: prefetch all of it at once */
     if (to == KP__CLOSING)
         for (uint32_t i = 1; i < many; i++) kp__map_expect(&core->idents, &slots[i]->ident);
@@ -165,11 +164,12 @@ static void count_tests(struct kp__core *core, struct kp__slot *slot, uint32_t m
 
 void kp__slot_test(struct kp__core *core, struct kp__slot *slot)
 {
+    kp__account(core, slot->sub);
+    count_tests(core, slot, 1); /* before its key is ranked: it makes none */
     kp__slot_move(core, slot, KP__CREATING);
     slot->state = KP__TESTED;
     kp__list_push_back(&kp__rare(core, slot->sub)->tested, &slot->link);
     kp__unfile_slot(core, slot);
-    count_tests(core, slot, 1);
 }
 
 void kp__slot_tested(struct kp__core *core, struct kp__slot *slot, enum kp__state to)

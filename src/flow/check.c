@@ -194,12 +194,15 @@ void kp__get_check(struct kp__get *g, struct kp__todo *todo)
         g->request->grant.good = true;
         return;
     }
-    bool pending = status == KP_PENDING; /* the answer, when it comes, ends the lease */
-    if (!pending) kp__give(&pool->core, slot, seat, bad, now, todo);
-    /* before the bad one's room is given away: nobody overtakes it. One that is not to wait has no
-     * time that could be over: it may have another one that is there */
-    if (!pending && g->request->at_once)
-        kp__wait_again(&pool->core, g->request, NULL, now, todo);
-    else kp__get_wait_again(g, now, todo);
+    /* one that is not to wait has no time that could be over: it may have another that is there */
+    bool late = now >= g->request->deadline && !g->request->at_once;
+    if (status == KP_PENDING) { /* the answer, when it comes, ends the lease */
+        kp__get_wait_again(g, now, todo);
+    } else if (late) {
+        kp__give(&pool->core, slot, seat, bad, now, todo);
+        kp__grant_no(g->request, KP_ETIMEDOUT, KP__BY_DEADLINE);
+    } else {
+        kp__wait_for_another(&pool->core, g->request, slot, seat, bad, now, todo);
+    }
     kp__do(pool, todo);
 }

@@ -288,6 +288,43 @@ static void the_sums_of_time_must_be_exact(void **state)
     contract_end(&c);
 }
 
+/* A shared resource drains for another key until its own key is down to its floor: here, when one
+ * that a request had is found bad. That request came first, and is not overtaken by those that wait
+ * for a seat. */
+static void who_found_its_resource_bad_must_have_the_first_seat_that_is_free_again(void **state)
+{
+    static const kp_line bad[] = { { .blocks_ms = 100, .status = -5, .times = 1 }, { 0 } };
+    static const kp_line slowly[] = { { .blocks_ms = 1000, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_lease shared, idle;
+    getter leaves, finds_bad, poor, later;
+
+    (void)state;
+    begin(&c);
+    c.script.validate = bad;
+    c.script.destroy = slowly;
+    c.options.budget.max_live = 2;
+    c.options.limits.floor = 1;
+    c.options.limits.sharing = 2;
+    c.options.limits.validate_on = KP_CHECK_GET;
+    c.options.limits.validate_after_ms = KP_NONE;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &shared);
+    contract_start_as(&c, &leaves, 1, (getter){ .key = kp_str("a"), .hold_ms = 50 });
+    contract_rest(&c);
+    contract_take(&c, kp_str("a"), &idle);
+    contract_give(&c, &idle);
+    contract_start_as(&c, &finds_bad, 1, (getter){ .key = kp_str("a") });
+    contract_start_as(&c, &poor, 1, (getter){ .key = kp_str("b") });
+    kp_sim_pass_ms(c.sim, 60);
+    contract_start_as(&c, &later, 1, (getter){ .key = kp_str("a"), .hold_ms = 5000 });
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(finds_bad.rc, 0);
+    assert_true(finds_bad.turn < later.turn);
+    contract_give(&c, &shared);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_key_that_holds_many_must_have_its_turn_to_create),
         cmocka_unit_test(a_heavy_key_that_comes_back_must_not_take_all_for_long),
         cmocka_unit_test(with_arrival_order_weights_must_not_matter),
+        cmocka_unit_test(who_found_its_resource_bad_must_have_the_first_seat_that_is_free_again),
         cmocka_unit_test(keys_of_a_group_must_share_its_limit_and_others_must_not_feel_it),
         cmocka_unit_test(a_queue_that_stays_slow_must_refuse_those_who_waited_too_long),
         cmocka_unit_test(the_sums_of_time_must_be_exact),

@@ -345,6 +345,24 @@ static void a_share_must_count_up_to_each_change(struct stage *s)
     assert_int_equal(sub->contest->share.had[KP__BEING_MADE], 0); /* only tested */
 }
 
+/* Whose idle one is tested makes none meanwhile, and does not stand behind those who make none. */
+static void a_test_must_not_change_whose_turn_it_is_to_create(struct stage *s)
+{
+    struct kp__slot *slot[MOST];
+    struct kp__request r[3];
+
+    s->core.creating.cap = 1;
+    struct kp__subpool *sub = key_of(s, 1, slot), *other = stage_key(s), *busy = stage_key(s);
+    assert_int_equal(stage_ask(s, busy, &r[0], 0), KP__GRANT_PERMIT);
+    assert_int_equal(stage_ask(s, sub, &r[1], KP_FRESH), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(s, other, &r[2], 0), KP__GRANT_WAIT);
+    begin(s, slot[0]);
+    assert_ptr_equal(kp__starved_first(&s->core, &s->core.creating), sub); /* it came first */
+    end(s, slot[0], true);
+    assert_ptr_equal(kp__starved_first(&s->core, &s->core.creating), sub);
+    for (int i = 0; i < 3; i++) stage_take(s, &r[i]);
+}
+
 /* ---- seats ---------------------------------------------------------------------------------- */
 
 static void seats_of_one_in_doubt_must_be_shut_until_it_is_proven(struct stage *s)
@@ -393,6 +411,7 @@ int main(void)
         STAGE_TEST(what_is_lent_must_not_be_tested),
         STAGE_TEST(no_test_must_begin_while_it_closes),
         STAGE_TEST(a_share_must_count_up_to_each_change),
+        STAGE_TEST(a_test_must_not_change_whose_turn_it_is_to_create),
         STAGE_TEST(seats_of_one_in_doubt_must_be_shut_until_it_is_proven),
     };
 

@@ -39,6 +39,34 @@ static void the_usual_hold_must_be_the_mean_and_forget_in_time(void **state)
     stage_close(&s);
 }
 
+/* What is tested holds no permit to create. */
+static void a_test_must_say_nothing_of_how_long_a_creation_takes(void **state)
+{
+    struct stage s;
+    struct kp__request r[2];
+
+    (void)state;
+    stage_open(&s);
+    s.core.creating.cap = 1;
+    s.core.validates = true;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
+    struct kp__slot *idle = stage_idle(&s, c);
+    assert_int_equal(stage_ask(&s, a, &r[0], 0), KP__GRANT_PERMIT);
+    assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
+    s.now += 400;
+    kp__test_begin(&s.core, idle, s.now, KP__NEVER);
+    s.now += 100;
+    kp__tested(&s.core, idle, true, s.now, &s.todo);
+    assert_int_equal(s.core.usual[KP__BEING_MADE].samples, 0);
+    stage_take(&s, &r[0]);
+    assert_int_equal(s.core.usual[KP__BEING_MADE].hold, 500);
+    s.now += 300;
+    stage_failed(&s, stage_begin(&s, &r[1]), &r[1], -9); /* which is a creation, too; in calm */
+    assert_int_equal(s.core.usual[KP__BEING_MADE].samples, 1);
+    free(b->rare->health.last);
+    stage_close(&s);
+}
+
 /* Each way to end a lease or to begin one counts what was held until then. */
 static void what_was_held_must_count_until_the_moment_it_ends(void **state)
 {
@@ -290,6 +318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_usual_hold_must_be_the_mean_and_forget_in_time),
+        cmocka_unit_test(a_test_must_say_nothing_of_how_long_a_creation_takes),
         cmocka_unit_test(what_was_held_must_count_until_the_moment_it_ends),
         cmocka_unit_test(what_was_held_before_a_moment_of_calm_must_not_be_lost),
         cmocka_unit_test(a_lease_must_count_from_the_moment_it_begins),
