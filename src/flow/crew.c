@@ -16,6 +16,7 @@ struct kp__crew {
     kp_pool *door;
     uint64_t due;     /* Guard: lock. Upkeep */
     uint32_t threads; /* Guard: lock */
+    uint32_t keeping; /* Guard: lock. Those of them that do upkeep */
     bool kept;        /* Guard: lock. What was begun last is upkeep */
     bool over;        /* Guard: lock. The pool is gone */
 };
@@ -26,19 +27,38 @@ static void ring(struct kp__crew *crew)
     kp__life.wake((uint32_t *)&crew->rings, 1, kp__life.ctx);
 }
 
+/* When upkeep is due for one more thread. If there are several, one is left for the jobs: where
+ * much is due at once the driver may hold up all others. With the crew's lock. */
+static uint64_t due(const struct kp__crew *crew)
+{
+    return crew->keeping == 0 || crew->keeping + 1 < crew->threads ? crew->due : KP__NEVER;
+}
+
 /* One thing to do: a job, or upkeep (NULL and *keep), or nothing. Where there are both they take
  * turns: there may always be one more create. With the crew's lock. */
 static struct kp__job *next(struct kp__crew *crew, bool *keep)
 {
     struct kp__list *node = kp__list_first(&crew->jobs);
 
-    *keep = crew->due <= kp__now(&kp__life) && (!node || !crew->kept);
+    *keep = due(crew) <= kp__now(&kp__life) && (!node || !crew->kept);
     crew->kept = *keep;
     if (*keep) crew->due = KP__NEVER;
     if (*keep && node) ring(crew); /* another thread may be free to run the job */
     if (*keep || !node) return NULL;
     kp__list_remove(node);
     return KP__OF(node, struct kp__job, queue);
+}
+
+/* With the crew's lock, given back meanwhile. */
+static void do_upkeep(struct kp__crew *crew)
+{
+    crew->keeping++;
+    kp__lock_give(&crew->lock, &kp__life);
+    (void)kp_keep(crew->door);
+    kp__lock_take(&crew->lock, &kp__life);
+    bool one_more = due(crew) != crew->due;
+    crew->keeping--;
+    if (one_more) ring(crew); /* the one that was left for the jobs */
 }
 
 static void *work(void *arg)
@@ -50,11 +70,14 @@ static void *work(void *arg)
     while (!crew->over) {
         uint32_t heard = atomic_load(&crew->rings);
         struct kp__job *job = next(crew, &keep);
-        uint64_t due = crew->due;
+        uint64_t until = due(crew);
+        if (keep) {
+            do_upkeep(crew);
+            continue;
+        }
         kp__lock_give(&crew->lock, &kp__life);
         if (job) kp__job_perform(job);
-        else if (keep) (void)kp_keep(crew->door);
-        else kp__life.park((uint32_t *)&crew->rings, heard, due, kp__life.ctx);
+        else kp__life.park((uint32_t *)&crew->rings, heard, until, kp__life.ctx);
         kp__lock_take(&crew->lock, &kp__life);
     }
     last = --crew->threads == 0;

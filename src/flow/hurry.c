@@ -75,7 +75,8 @@ struct kp__job *kp__job_call_off(struct kp__job *job)
 
     if (job->hurried) return NULL; /* since its time is over */
     if (job->own_time && open) return NULL;
-    if (slot->sub->waiting > 0) { /* it goes on for them; upkeep hurries it when its time is over */
+    /* it goes on for those who wait; upkeep hurries it when its time is over */
+    if (slot->sub->waiting > 0 && !slot->errand->doomed) {
         if (may_hurry(job)) kp__file_slot_at(&job->pool->core, slot, job->until);
         return NULL;
     }

@@ -129,8 +129,8 @@ void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *
 
 /* The same for a job whose request was cancelled, or whose pool closes. But while the pool is open,
  * it goes on if others wait, or if it creates and has a time of its own: what it makes, or finds
- * good, may serve others, and upkeep hurries it when its time is over. If one that was called off
- * fails, that says nothing about the server. */
+ * good, may serve others, unless its resource is doomed; and upkeep hurries it when its time is
+ * over. If one that was called off fails, that says nothing about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
 /* Upkeep looks at a slot with a job. If its time is over, and no request waits that would do it, it

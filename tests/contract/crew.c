@@ -2,7 +2,7 @@
  *
  * A pool with threads of its own (options.threads), on the real clock: a thread that waits for a
  * warm-up leaves the creates to them; and upkeep goes on while a destroy holds one of them up, and
- * while there is always one more create.
+ * while there is always one more create, but leaves a thread for creates.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -24,7 +24,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t all_here;
     pthread_t caller;
-    int here, on_the_caller;
+    int here, on_the_caller, made;
     kp_pool *pool;
     bool expired, over;
 } stage = { .lock = PTHREAD_MUTEX_INITIALIZER, .all_here = PTHREAD_COND_INITIALIZER };
@@ -108,7 +108,7 @@ static void a_destroy_that_hangs_must_not_hold_up_the_upkeep_of_other_threads(vo
 {
     kp_options o = { .driver = { .create = make, .destroy = unmake_with_the_others },
                      .limits = { .idle_ttl_ms = 20 },
-                     .threads = KEYS };
+                     .threads = KEYS + 1 }; /* one is for creates */
     kp_key keys[KEYS] = { kp_str("a"), kp_str("b"), kp_str("c") };
     kp_lease lease[KEYS];
     kp_stats all;
@@ -128,6 +128,62 @@ static void a_destroy_that_hangs_must_not_hold_up_the_upkeep_of_other_threads(vo
     assert_int_equal(all.expired, KEYS);
     assert_int_equal(all.destroy_failures, 0); /* none waited in vain */
     assert_int_equal(stage.on_the_caller, 0);
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(PATIENCE_S)), 0);
+}
+
+static int make_and_tell(kp_job *job, void **resource)
+{
+    (void)job;
+    pthread_mutex_lock(&stage.lock);
+    stage.made++;
+    pthread_cond_broadcast(&stage.all_here);
+    pthread_mutex_unlock(&stage.lock);
+    *resource = malloc(1);
+    return 0;
+}
+
+/* Ends when all that the test will ask for was made. */
+static int unmake_when_all_are_made(kp_job *job, void *resource)
+{
+    struct timespec until = end_of_patience();
+    int code = 0;
+
+    (void)job;
+    free(resource);
+    pthread_mutex_lock(&stage.lock);
+    stage.here++;
+    pthread_cond_broadcast(&stage.all_here);
+    while (stage.made < 2 * KEYS && code == 0)
+        code = pthread_cond_timedwait(&stage.all_here, &stage.lock, &until);
+    pthread_mutex_unlock(&stage.lock);
+    return -code;
+}
+
+/* Many expire at once. If all threads destroyed them, gets would have to wait for that. */
+static void creates_must_not_wait_for_the_destroys_of_upkeep(void **state)
+{
+    kp_options o = { .driver = { .create = make_and_tell, .destroy = unmake_when_all_are_made },
+                     .limits = { .idle_ttl_ms = 20 },
+                     .threads = 2 };
+    kp_key old[KEYS] = { kp_str("a"), kp_str("b"), kp_str("c") };
+    kp_key new[KEYS] = { kp_str("d"), kp_str("e"), kp_str("f") };
+    kp_lease lease[KEYS];
+    kp_stats all;
+    kp_pool *pool;
+
+    (void)state;
+    stage.here = stage.made = 0;
+    assert_int_equal(kp_pool_open(&o, &pool), 0);
+    for (int i = 0; i < KEYS; i++) assert_int_equal(kp_get(pool, old[i], NULL, &lease[i]), 0);
+    for (int i = 0; i < KEYS; i++) kp_release(&lease[i]);
+    pthread_mutex_lock(&stage.lock);
+    while (stage.here == 0) pthread_cond_wait(&stage.all_here, &stage.lock);
+    pthread_mutex_unlock(&stage.lock);
+    for (int i = 0; i < KEYS; i++) assert_int_equal(kp_get(pool, new[i], NULL, &lease[i]), 0);
+    for (int i = 0; i < KEYS; i++) kp_release(&lease[i]);
+    assert_int_equal(kp_drain(pool, KP_EVERY_KEY, KP_SECONDS(2 * PATIENCE_S)), 0);
+    assert_int_equal(kp_stats_read(pool, KP_EVERY_KEY, &all), 0);
+    assert_int_equal(all.destroy_failures, 0); /* none waited in vain */
     assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(PATIENCE_S)), 0);
 }
 
@@ -207,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_for_many_keys_must_have_the_threads_make_all_of_them_at_once),
         cmocka_unit_test(a_destroy_that_hangs_must_not_hold_up_the_upkeep_of_other_threads),
+        cmocka_unit_test(creates_must_not_wait_for_the_destroys_of_upkeep),
         cmocka_unit_test(upkeep_must_have_its_turn_though_there_is_always_one_more_create),
     };
 

@@ -252,6 +252,24 @@ static void a_check_that_others_wait_for_must_go_on_for_them(void **state)
     stage_close(s);
 }
 
+/* It goes whatever the check says, and those who wait need its place. */
+static void a_check_of_what_goes_anyway_must_not_go_on_for_others(void **state)
+{
+    struct stage *s = open_checked(-1);
+    struct ask a, b;
+
+    (void)state;
+    both_wait(s, &a, &b);
+    assert_int_equal(kp_invalidate(s->pool, &thing), 1);
+    kp_cancel(&a.request);
+    assert_int_equal(w.hurried, 1);
+    stage_pass(s, 0);
+    assert_int_equal(stage_stats(s).invalidated, 1);
+    serve(s, &b);
+    assert_int_equal(w.begun, 3); /* a creation, a check, and the next creation */
+    stage_close(s);
+}
+
 /* Else it would be under way until its deadline, and the pool would be as well. */
 static void a_creation_must_be_called_off_when_its_pool_closes(void **state)
 {
@@ -449,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_check_that_is_called_off_must_not_count_as_a_bad_one),
         cmocka_unit_test(a_creation_that_others_wait_for_must_go_on_for_them),
         cmocka_unit_test(a_check_that_others_wait_for_must_go_on_for_them),
+        cmocka_unit_test(a_check_of_what_goes_anyway_must_not_go_on_for_others),
         cmocka_unit_test(a_creation_must_be_called_off_when_its_pool_closes),
         cmocka_unit_test(a_creation_whose_time_was_over_must_count_though_its_pool_closes),
         cmocka_unit_test(no_creation_must_begin_once_its_pool_is_closed),
