@@ -29,7 +29,7 @@ static void ring(struct kp__crew *crew)
 
 /* When upkeep is due for one more thread. If there are several, one is left for the jobs: where
  * much is due at once the driver may hold up all others. With the crew's lock. */
-static uint64_t due(const struct kp__crew *crew)
+static uint64_t upkeep_at(const struct kp__crew *crew)
 {
     return crew->keeping == 0 || crew->keeping + 1 < crew->threads ? crew->due : KP__NEVER;
 }
@@ -40,7 +40,7 @@ static struct kp__job *next(struct kp__crew *crew, bool *keep)
 {
     struct kp__list *node = kp__list_first(&crew->jobs);
 
-    *keep = due(crew) <= kp__now(&kp__life) && (!node || !crew->kept);
+    *keep = upkeep_at(crew) <= kp__now(&kp__life) && (!node || !crew->kept);
     crew->kept = *keep;
     if (*keep) crew->due = KP__NEVER;
     if (*keep && node) ring(crew); /* another thread may be free to run the job */
@@ -56,7 +56,7 @@ static void do_upkeep(struct kp__crew *crew)
     kp__lock_give(&crew->lock, &kp__life);
     (void)kp_keep(crew->door);
     kp__lock_take(&crew->lock, &kp__life);
-    bool one_more = due(crew) != crew->due;
+    bool one_more = upkeep_at(crew) != crew->due;
     crew->keeping--;
     if (one_more) ring(crew); /* the one that was left for the jobs */
 }
@@ -70,7 +70,7 @@ static void *work(void *arg)
     while (!crew->over) {
         uint32_t heard = atomic_load(&crew->rings);
         struct kp__job *job = next(crew, &keep);
-        uint64_t until = due(crew);
+        uint64_t until = upkeep_at(crew);
         if (keep) {
             do_upkeep(crew);
             continue;
