@@ -163,8 +163,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp
     if (!sponsor || bad || slot->errand->doomed) {
         (void)kp__sponsor_release(core, slot);
         slot->lends--; /* nobody had it */
-        kp__give(core, slot, seat, bad, now, todo);
-        kp__settle(core, sub, now, todo); /* its sponsor may take something else now */
+        kp__give(core, slot, seat, bad, now, todo); /* its sponsor may take something else now */
         if (sponsor) kp__send_away(core, sponsor, todo);
         return;
     }
