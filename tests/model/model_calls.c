@@ -19,7 +19,7 @@ void m_send_away(struct model *m, int request)
 
 /* The request joins its line, at the place of its stamp. If the line was empty, how slow it was
  * before no longer counts. */
-void m_wait_again(struct model *m, struct model_request *r)
+static void queue_again(struct model *m, struct model_request *r)
 {
     struct model_key *k = &m->key[r->key];
 
@@ -34,10 +34,22 @@ void m_wait_again(struct model *m, struct model_request *r)
     r->mail = 0; /* if there is a letter, it went on already */
     TALLY(m, r->key, waits, !r->waited && !r->at_once);
     r->waited = true;
-    if (m->closed)
-        m_refuse(m, (int)(r - m->request), KP_ECLOSED, "");
-    else
-        m_settle(m, r->key);
+    if (m->closed) m_refuse(m, (int)(r - m->request), KP_ECLOSED, "");
+}
+
+void m_wait_again(struct model *m, struct model_request *r)
+{
+    queue_again(m, r);
+    if (!m->closed) m_settle(m, r->key);
+    m_send_away(m, (int)(r - m->request));
+}
+
+/* The same for one whose resource was bad: nobody overtakes it when that is given back. */
+static void wait_for_another(struct model *m, struct model_request *r, int slot, int seat,
+                             int status)
+{
+    queue_again(m, r);
+    m_give(m, slot, seat, status >= 0, R_INVALID);
     m_send_away(m, (int)(r - m->request));
 }
 
@@ -201,9 +213,12 @@ static bool check(struct model *m, struct model_request *r)
         open_to_others(m, r);
         return true;
     }
-    m_give(m, slot, seat, status >= 0, R_INVALID);
-    if (r->at_once) m_wait_again(m, r); /* it may have another one that is there */
-    else wait_again_in_time(m, r);
+    if (m->now < r->deadline || r->at_once) { /* then it may have another one that is there */
+        wait_for_another(m, r, slot, seat, status);
+    } else {
+        m_give(m, slot, seat, status >= 0, R_INVALID);
+        m_no(r, KP_ETIMEDOUT, "deadline");
+    }
     m_do(m);
     return false;
 }
