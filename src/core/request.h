@@ -30,7 +30,7 @@
 #include "base/timers.h"
 #include "core/limit.h"
 #include "core/slot.h"
-#include "keyedpool/words.h"
+#include "keyedpool/options.h"
 
 struct kp__core;
 struct kp__todo;
