@@ -93,8 +93,8 @@ typedef struct kp_driver {
                                                        and may in here. With kp_options.loop it is
                                                        called on the loop's thread. Else on any: the
                                                        function may still be running on another one,
-                                                       or kp_job_done; the job is valid until cancel
-                                                       returns, too */
+                                                       and kp_job_done, too, or have just returned;
+                                                       the job is valid until cancel has returned */
     void  *ctx;
     void (*drop_ctx)(void *ctx);                    /* optional: the last call of a closed pool to
                                                        any of your callbacks, at the end of

@@ -5,22 +5,36 @@
  */
 #include "core_stage.h"
 
-/* A key holds two, and another is owed the room of one. */
+/* There are two resources, which two may share: `a` lends both, and `b` waits for the room of one.
+ * Returns the second; the first is *shared. */
+static struct kp__slot *owe_one(struct stage *s, int floor, struct kp__subpool **a,
+                                struct kp__slot **shared, struct kp__request *poor)
+{
+    struct kp__request r;
+
+    stage_open(s);
+    s->core.live.cap = 2;
+    s->rules.sharing = 2;
+    s->rules.max_live = 2;
+    s->rules.floor = floor;
+    *a = stage_key(s);
+    struct kp__subpool *b = stage_key(s);
+    *shared = stage_lend(s, *a);
+    assert_int_equal(stage_ask(s, *a, &r, KP_FRESH), KP__GRANT_PERMIT);
+    struct kp__slot *second = stage_take(s, &r);
+    assert_int_equal(stage_ask(s, b, poor, 0), KP__GRANT_WAIT);
+    return second;
+}
+
 static void of_two_shared_ones_one_must_be_left_to_drain_and_not_the_other(void **state)
 {
     struct stage s;
     struct kp__request r[4], poor;
+    struct kp__subpool *a;
+    struct kp__slot *shared;
 
     (void)state;
-    stage_open(&s);
-    s.core.live.cap = 2;
-    s.rules.sharing = 2;
-    s.rules.max_live = 2;
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *shared = stage_lend(&s, a);
-    assert_int_equal(stage_ask(&s, a, &r[0], KP_FRESH), KP__GRANT_PERMIT);
-    struct kp__slot *drains = stage_take(&s, &r[0]);
-    assert_int_equal(stage_ask(&s, b, &poor, 0), KP__GRANT_WAIT);
+    struct kp__slot *drains = owe_one(&s, 0, &a, &shared, &poor);
     assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_SLOT);
     assert_ptr_equal(r[1].slot, shared);
     assert_true(drains->errand->draining);
@@ -100,18 +114,11 @@ static void one_left_to_drain_must_be_shared_again_when_only_the_floor_is_left(v
 {
     struct stage s;
     struct kp__request r[4], poor;
+    struct kp__subpool *a;
+    struct kp__slot *shared;
 
     (void)state;
-    stage_open(&s);
-    s.core.live.cap = 2;
-    s.rules.sharing = 2;
-    s.rules.max_live = 2;
-    s.rules.floor = 1;
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *shared = stage_lend(&s, a);
-    assert_int_equal(stage_ask(&s, a, &r[0], KP_FRESH), KP__GRANT_PERMIT);
-    struct kp__slot *drains = stage_take(&s, &r[0]);
-    assert_int_equal(stage_ask(&s, b, &poor, 0), KP__GRANT_WAIT);
+    struct kp__slot *drains = owe_one(&s, 1, &a, &shared, &poor);
     assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_SLOT);
     assert_int_equal(stage_ask(&s, a, &r[2], 0), KP__GRANT_WAIT);
     assert_true(drains->errand->draining);
