@@ -123,11 +123,10 @@ void kp__say_whose(kp_why *why, const struct kp__pool *pool, kp_key key)
 static const struct kp__seat *longest_lease(const struct kp__subpool *sub,
                                             const struct kp__slot **of)
 {
-    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT), *node = kp__list_first(lent);
     const struct kp__seat *longest = NULL;
+    const struct kp__slot *slot = NULL;
 
-    for (; node; node = kp__list_next(lent, node)) {
-        const struct kp__slot *slot = KP__OF(node, const struct kp__slot, link);
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL) {
         for (uint32_t i = 0; i < slot->errand->seats; i++) {
             const struct kp__seat *seat = kp__seat_at(slot, i);
             if (!seat->lent || (longest && seat->since >= longest->since)) continue;
@@ -172,12 +171,10 @@ static uint32_t oldest_thread(const struct kp__subpool *sub)
  * who may have one of them. */
 static bool holds_invalidated(const struct kp__subpool *sub)
 {
-    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+    const struct kp__slot *slot = NULL;
 
-    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
-        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL)
         if (slot->errand->doomed && slot->cause == KP_CAUSE_INVALIDATED) return true;
-    }
     return false;
 }
 
