@@ -96,7 +96,6 @@ static void check_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t 
     bool closed = pool->core.phase == KP__CLOSED;
     struct kp__job *job = closed ? NULL : kp__job_make(pool, slot);
     uint64_t now = kp__time(pool);
-    struct kp__todo none;
 
     if (!job) {
         kp__grant_no(request, closed ? KP_ECLOSED : KP_ENOMEM, KP__NOT_BOUND);
@@ -106,9 +105,7 @@ static void check_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t 
     init_for(job, pool, KP_JOB_VALIDATE, slot, seat, request);
     kp__job_post(job);
     kp__wait_again(&pool->core, request, slot, now, todo);
-    kp__todo_init(&none, pool->world); /* the caller's wait: they may run user code, which may end
-                                          the request */
-    kp__step_out(pool, &none);
+    kp__slip_out(pool); /* the caller's to-do waits: user code run by it may end the request */
     kp__job_send(job);
     kp__step_in(pool);
 }

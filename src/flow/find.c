@@ -124,11 +124,9 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key)
  * meanwhile. NULL: out of memory, or key_type.copy failed, which is taken for the same (R1). */
 static void *copy_far(struct kp__pool *pool, kp_key key)
 {
-    struct kp__todo todo;
     size_t size = kp__key_room(&pool->key_type, key);
 
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
     void *copy = kp__alloc(pool->world, size, 16);
     if (copy && kp__key_copy(&pool->key_type, key, copy) != 0) {
         kp__free(pool->world, copy, size);
@@ -276,11 +274,9 @@ void kp__key_free(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rul
 static KP__APART void free_subpool(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__rules *rules = kp__rules_unref(sub->rules);
-    struct kp__todo todo;
 
-    kp__todo_init(&todo, pool->world);
     sub->rules = NULL;
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
     kp__key_free(pool, sub, rules);
     kp__step_in(pool);
     kp__slab_put(&pool->core.subpools, sub);
