@@ -184,8 +184,8 @@ static inline void kp__note_time(struct kp__core *core, uint64_t now)
     if (now > core->latest) core->latest = now;
 }
 
-/* When the first term of an open lane ends (lane.h); KP__NEVER: none does. */
-static inline uint64_t kp__lane_next(const struct kp__core *core)
+/* When the first term of those of open lanes ends (lane.h); KP__NEVER: none does. */
+static inline uint64_t kp__terms_next(const struct kp__core *core)
 {
     const struct kp__heap_node *first = kp__heap_top(&core->open_lanes);
 

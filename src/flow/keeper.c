@@ -48,8 +48,8 @@ void kp__announce_now(struct kp__pool *pool)
 {
     uint64_t at = kp__first_due(pool);
 
-    if (pool->core.shuts && kp__lane_next(&pool->core) < pool->term)
-        kp__life_terms(pool->door, pool->term = kp__lane_next(&pool->core));
+    if (pool->core.shuts && kp__terms_next(&pool->core) < pool->term)
+        kp__life_terms(pool->door, pool->term = kp__terms_next(&pool->core));
     if (!pool->upkeep || at >= pool->announced || (at = rounded(pool, at)) >= pool->announced)
         return;
     pool->announced = at;

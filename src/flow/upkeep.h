@@ -15,7 +15,7 @@ struct kp__job;
 static inline uint64_t kp__first_due(const struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
-    uint64_t at = kp__due_next(core), end = core->shuts ? KP__NEVER : kp__lane_next(core);
+    uint64_t at = kp__due_next(core), end = core->shuts ? KP__NEVER : kp__terms_next(core);
 
     if (pool->watch_at < at) at = pool->watch_at;
     return at < end ? at : end;
@@ -27,7 +27,7 @@ static inline void kp__announce(struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
 
-    if (kp__first_due(pool) < pool->announced || (core->shuts && kp__lane_next(core) < pool->term))
+    if (kp__first_due(pool) < pool->announced || (core->shuts && kp__terms_next(core) < pool->term))
         kp__announce_now(pool);
 }
 
