@@ -274,7 +274,7 @@ static int64_t drop(struct kp__pool *pool, kp_key key, int64_t within_ms, struct
 
     kp__shut_all(pool);
     uint32_t era = pool->core.era++;
-    if (kp__every_key(key)) return drop_every(pool, era, until, todo);
+    if (kp__is_every_key(key)) return drop_every(pool, era, until, todo);
     if ((sub = kp__find(pool, key)) != NULL) {
         begin_drop(pool, sub, todo);
         out = end_drop(pool, sub, era, until, todo);

@@ -275,7 +275,7 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
         return t.length;
     }
     if (pool->core.phase != KP__OPEN) add(&t, "%s\n", kp_strerror(KP_ECLOSED));
-    if (kp__every_key(key)) {
+    if (kp__is_every_key(key)) {
         explain_pool(pool, &t);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
             if (is_worth_a_word(&pool->core, sub) && shown++ < KEYS_SHOWN)

@@ -246,7 +246,8 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
 {
     static const char none[] = "kp_limits_set: pool is NULL";
     struct kp__todo todo;
-    struct change c = { .limits = limits, .every = kp__every_key(key), .why = why, .todo = &todo };
+    bool every = kp__is_every_key(key);
+    struct change c = { .limits = limits, .every = every, .why = why, .todo = &todo };
     int code;
 
     if (why) memset(why, 0, sizeof *why);
@@ -269,7 +270,8 @@ int kp_limits_read(kp_pool *door, kp_key key, kp_limits *out)
     struct kp__pool *pool = kp__enter_with(door, key, none, NULL, &todo, &code);
     if (!pool) return code;
     const struct kp__subpool *sub = kp__known(pool, key);
-    const struct kp__rules *rules = sub ? sub->rules : kp__every_key(key) ? pool->core.rules : NULL;
+    bool every = kp__is_every_key(key);
+    const struct kp__rules *rules = sub ? sub->rules : every ? pool->core.rules : NULL;
     if (!out) code = kp__misuse_within(pool, &todo, NULL, "kp_limits_read: out is NULL");
     else if (!rules) code = KP_ENOTFOUND;
     else *out = kp__limits_read(&rules->said);
