@@ -386,7 +386,7 @@ struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource)
     return node ? KP__OF(node, struct kp__slot, ident) : NULL;
 }
 
-void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
+void kp__slot_enter(struct kp__core *core, struct kp__slot *slot)
 {
     kp__map_insert(&core->idents, &slot->ident);
 }
