@@ -29,6 +29,7 @@
 #include "core/share.h"
 #include "core/subpool.h"
 
+struct kp__allowance;
 struct kp__guide;
 struct kp__todo;
 
@@ -107,6 +108,10 @@ struct kp__core {
     struct kp__seldom seldom;
     uint64_t misuses, keys_made, keys_forgotten;
 };
+
+/* The books of a pool that has just begun, within these budgets (resize.h). What the driver can do,
+ * the settings, and whether there are lanes and guides, is for the caller to say. */
+void kp__core_init(struct kp__core *core, const struct kp__allowance *may);
 
 /* at + by, and KP__NEVER at most. */
 static inline uint64_t kp__later(uint64_t at, uint64_t by)
