@@ -78,12 +78,12 @@ static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp_
         if (from == KP__CLOSING) budget->closing -= many;
         if (to == KP__FREE) budget->used -= many;
     }
-    if (to != KP__FREE) {
-        sub->count[to] += many;
-        core->count[to] += many;
+    if (to == KP__FREE) {
+        core->live.used -= many;
         return;
     }
-    core->live.used -= many;
+    sub->count[to] += many;
+    core->count[to] += many;
 }
 
 /* Take it off the list that its state names, and those of slots that may be shared, or drain. */
