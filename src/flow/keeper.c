@@ -188,11 +188,6 @@ bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *to
     return tell;
 }
 
-void kp__shut_all(struct kp__pool *pool)
-{
-    if (kp__heap_top(&pool->core.open_lanes)) kp__lane_shut_all(&pool->core, kp__time(pool));
-}
-
 void kp__terms_end(kp_pool *door)
 {
     struct kp__todo todo;

@@ -45,8 +45,8 @@ bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *to
 
 /* Tell the process's keeper, or the thread that shuts lanes, when a pool wants it next; KP__NEVER:
  * no more. Each is started with the first pool that wants it: 0, or KP_ENOMEM. */
-void kp__life_upkeep(kp_pool *pool, uint64_t due_ns, void *ctx);
-void kp__life_terms(kp_pool *pool, uint64_t due_ns);
+void kp__life_upkeep(kp_pool *door, uint64_t due_ns, void *ctx);
+void kp__life_terms(kp_pool *door, uint64_t due_ns);
 int kp__life_keeper_start(void);
 int kp__life_shutter_start(void);
 
