@@ -15,8 +15,8 @@
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
-#include "flow/health.h"
 #include "flow/job.h"
+#include "flow/peers.h"
 #include "flow/resource.h"
 #include "flow/upkeep.h"
 
