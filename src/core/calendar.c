@@ -145,13 +145,19 @@ static uint64_t next_look(const struct kp__core *core, const struct kp__slot *sl
     return at;
 }
 
+/* When the lease that has this seat is to be reported as leaked; KP__NEVER: it is not, or was. */
+static uint64_t leaks_at(const struct kp__core *core, const struct kp__seat *seat)
+{
+    if (!seat->lent || !seat->since || seat->ending || seat->warned) return KP__NEVER;
+    return kp__later(seat->since, core->leak_after);
+}
+
 void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct kp__seat *seat,
                     uint64_t now)
 {
-    uint64_t revoke_after = slot->sub->rules->revoke_after, at = KP__NEVER;
+    uint64_t revoke_after = slot->sub->rules->revoke_after, at = leaks_at(core, seat);
 
     if (!seat->lent || !seat->since) return;
-    if (!seat->warned && !seat->ending) at = kp__later(seat->since, core->leak_after);
     if (revoke_after != KP__NEVER && seat->hold < KP__REVOKING) {
         uint64_t end = kp__later(seat->since, revoke_after);
         at = kp__sooner(at, end > now ? end : now + KP__LOOK_AGAIN);
@@ -184,9 +190,7 @@ static struct kp__seat *leaked_seat(const struct kp__core *core, struct kp__slot
 {
     for (uint32_t i = 0; i < slot->errand->seats; i++) {
         struct kp__seat *seat = kp__seat_at(slot, i);
-        if (seat->lent && !seat->ending && !seat->warned && seat->since &&
-            now >= kp__later(seat->since, core->leak_after))
-            return seat;
+        if (now >= leaks_at(core, seat)) return seat;
     }
     return NULL;
 }

@@ -29,6 +29,7 @@
 #include "core/share.h"
 #include "core/subpool.h"
 
+struct kp__allowance;
 struct kp__guide;
 struct kp__todo;
 
@@ -108,6 +109,10 @@ struct kp__core {
     uint64_t misuses, keys_made, keys_forgotten;
 };
 
+/* The books of a pool that has just begun, within these budgets (resize.h). What the driver can do,
+ * the settings, and whether there are lanes and guides, is for the caller to say. */
+void kp__core_init(struct kp__core *core, const struct kp__allowance *may);
+
 /* at + by, and KP__NEVER at most. */
 static inline uint64_t kp__later(uint64_t at, uint64_t by)
 {
@@ -184,8 +189,8 @@ static inline void kp__note_time(struct kp__core *core, uint64_t now)
     if (now > core->latest) core->latest = now;
 }
 
-/* When the first term of an open lane ends (lane.h); KP__NEVER: none does. */
-static inline uint64_t kp__lane_next(const struct kp__core *core)
+/* When the first term of those of open lanes ends (lane.h); KP__NEVER: none does. */
+static inline uint64_t kp__terms_next(const struct kp__core *core)
 {
     const struct kp__heap_node *first = kp__heap_top(&core->open_lanes);
 

@@ -188,7 +188,7 @@ enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
     bool *mark = &kp__errand_of(slot)->probe;
     if (kp__counts(sub->rules, KP_BREAK_CREATE, *mark))
         change = kp__outcome(core, sub, KP_BREAK_CREATE, true, mark, now);
-    kp__slot_known(core, slot);
+    kp__slot_enter(core, slot);
     slot->since = now;
     if (slot->errand->renews) kp__replaced(core, slot, todo);
     kp__file_age(core, slot);

@@ -65,7 +65,8 @@ static inline enum kp__verdict kp__circuit_says_no(struct kp__look *l)
     return kp__says_no(l, KP_EBREAKER, circuit->limit);
 }
 
-/* Nothing is there for the request: may it create, or has it to wait? Never goes on. */
+/* Nothing is there for the request: may it create, or has it to wait? Never goes on. (It begins a
+ * look of its own: one whose address another file has could not stay in registers.) */
 enum kp__verdict kp__decide_create(struct kp__core *core, struct kp__request *request, uint64_t now,
                                    struct kp__todo *todo, struct kp__lack *lack);
 

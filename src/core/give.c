@@ -34,12 +34,10 @@ void kp__close_idle(struct kp__core *core, struct kp__slot *slot, kp_cause cause
 uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, kp_cause cause,
                         struct kp__slot **slots, uint32_t most)
 {
-    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
-    struct kp__list *node = kp__list_first(idle);
+    struct kp__slot *slot = NULL;
     uint32_t many = 0;
 
-    for (; node && many < most; node = kp__list_next(idle, node)) {
-        struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+    while (many < most && (slot = kp__next_slot(KP__SLOTS(sub, KP__IDLE), slot)) != NULL) {
         /* the list leads to them only one after the other: prefetch all of each meanwhile */
         for (size_t at = 0; at < sizeof *slot; at += 64) __builtin_prefetch((char *)slot + at);
         slot->cause = (uint8_t)cause;

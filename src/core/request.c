@@ -135,9 +135,7 @@ static struct kp__slot *awaited(const struct kp__request *request)
 
 void kp__send_away(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
 {
-    if (!(request->flags & KP_DONT_WAIT) || request->grant.kind != KP__GRANT_WAIT ||
-        request->slot)
-        return;
+    if (!(request->flags & KP_DONT_WAIT) || !kp__waits(request) || request->slot) return;
     kp__grant_no(request, KP_EAGAIN, request->limit);
     kp__answer(core, request, todo);
 }

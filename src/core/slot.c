@@ -78,12 +78,12 @@ static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp_
         if (from == KP__CLOSING) budget->closing -= many;
         if (to == KP__FREE) budget->used -= many;
     }
-    if (to != KP__FREE) {
-        sub->count[to] += many;
-        core->count[to] += many;
+    if (to == KP__FREE) {
+        core->live.used -= many;
         return;
     }
-    core->live.used -= many;
+    sub->count[to] += many;
+    core->count[to] += many;
 }
 
 /* Take it off the list that its state names, and those of slots that may be shared, or drain. */
@@ -386,7 +386,7 @@ struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource)
     return node ? KP__OF(node, struct kp__slot, ident) : NULL;
 }
 
-void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
+void kp__slot_enter(struct kp__core *core, struct kp__slot *slot)
 {
     kp__map_insert(&core->idents, &slot->ident);
 }

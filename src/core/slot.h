@@ -226,7 +226,7 @@ struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);
 struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource);
 
 /* Enter a slot into the index, in which room was made before. And the hash that the index uses. */
-void kp__slot_known(struct kp__core *core, struct kp__slot *slot);
+void kp__slot_enter(struct kp__core *core, struct kp__slot *slot);
 uint64_t kp__slot_hash(const struct kp__map_node *node);
 
 #endif

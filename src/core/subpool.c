@@ -117,20 +117,6 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     sub->shut_for = core->least_term > 0; /* 1: a key used only once needs no lane; 0 in tests */
 }
 
-void kp__slabs_init(struct kp__core *core)
-{
-    kp__slab_init(&core->slots, sizeof(struct kp__slot));
-    core->slots.part_size[KP__PART_TESTED] = sizeof(uint64_t);
-    core->slots.part_size[KP__PART_FD] = sizeof(int);
-    kp__slab_init(&core->errands, sizeof(struct kp__errand));
-    kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
-    core->subpools.part_size[KP__PART_DUE] = sizeof(struct kp__key_due);
-    core->subpools.part_size[KP__PART_CONTEST] = sizeof(struct kp__contest);
-    core->subpools.part_size[KP__PART_RARE] = sizeof(struct kp__rare);
-    core->subpools.part_size[KP__PART_LANE_BOOKS] = sizeof(struct kp__lane_books);
-    core->subpools.part_size[KP__PART_CIRCUIT] = sizeof(struct kp__circuit);
-}
-
 bool kp__subpool_unused(const struct kp__subpool *sub)
 {
     return sub->interest == 0 && sub->pins == 0 && sub->waiting == 0 &&

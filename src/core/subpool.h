@@ -307,9 +307,6 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
 /* One of its resources is gone, for this cause. */
 void kp__count_cause(struct kp__core *core, struct kp__subpool *sub, kp_cause cause);
 
-/* The slabs of subpools, with their parts, of slots and of errands. */
-void kp__slabs_init(struct kp__core *core);
-
 /* Nobody uses it: no slot, no request, no call under way, no pin. */
 bool kp__subpool_unused(const struct kp__subpool *sub);
 

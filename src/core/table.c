@@ -213,10 +213,6 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
 
 void kp__tables_init(struct kp__core *core)
 {
-    kp__list_init(&core->spare_groups);
-    kp__list_init(&core->promises);
-    kp__list_init(&core->held_up);
-    kp__list_init(&core->drains);
     core->keys.hash = hash_of_key;
     core->groups.hash = hash_of_member;
     core->idents.hash = kp__slot_hash;

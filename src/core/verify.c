@@ -266,7 +266,7 @@ static void verify_circuits(const struct kp__core *core)
 static void verify_held_up(const struct kp__core *core)
 {
     const struct kp__list *l = kp__list_first(&core->held_up);
-    bool looks = core->creating.used >= core->creating.cap ||
+    bool looks = kp__budget_is_full(&core->creating) ||
                  kp__timers_next(&core->keys_due) <= core->latest || !are_all(core);
 
     if (!l || core->phase != KP__OPEN) return;

@@ -7,7 +7,7 @@
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
-#include "flow/health.h"
+#include "flow/peers.h"
 #include "flow/resource.h"
 
 /* Is there room for one more, without taking what was promised? 0, KP_EFULL or KP_ECLOSED. */

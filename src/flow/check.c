@@ -40,15 +40,15 @@ static void init_return(struct kp__job *job, struct kp__pool *pool, kp_job_kind 
     if (pool->driver.cancel) kp__file_slot_at(&pool->core, slot, job->until);
 }
 
-/* One that failed: because it was called off? Then it tells nothing about its resource. */
-static bool was_ended(const struct kp__job *job)
+/* Was it called off? Then its failure says nothing of its resource, unless the peer is gone. */
+static bool says_nothing(const struct kp__job *job)
 {
     return job->called_off && job->status != KP_EGONE;
 }
 
 bool kp__job_is_good(const struct kp__job *job)
 {
-    return job->status >= 0 || (was_ended(job) && job->pool->core.phase == KP__CLOSED);
+    return job->status >= 0 || (says_nothing(job) && job->pool->core.phase == KP__CLOSED);
 }
 
 void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo)
@@ -56,7 +56,7 @@ void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo)
     const struct kp__slot *slot = job->slot;
     kp_why why;
 
-    if (job->status >= 0 || was_ended(job) || !job->pool->on_event) return;
+    if (job->status >= 0 || says_nothing(job) || !job->pool->on_event) return;
     kp__say_failure(&why, job->status, &job->failure);
     kp__event_within(job->pool, KP_EVENT_INVALID, slot->sub, slot->resource, job->status, &why,
                      todo);
@@ -96,7 +96,6 @@ static void check_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t 
     bool closed = pool->core.phase == KP__CLOSED;
     struct kp__job *job = closed ? NULL : kp__job_make(pool, slot);
     uint64_t now = kp__time(pool);
-    struct kp__todo none;
 
     if (!job) {
         kp__grant_no(request, closed ? KP_ECLOSED : KP_ENOMEM, KP__NOT_BOUND);
@@ -106,9 +105,7 @@ static void check_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t 
     init_for(job, pool, KP_JOB_VALIDATE, slot, seat, request);
     kp__job_post(job);
     kp__wait_again(&pool->core, request, slot, now, todo);
-    kp__todo_init(&none, pool->world); /* the caller's wait: they may run user code, which may end
-                                          the request */
-    kp__step_out(pool, &none);
+    kp__slip_out(pool); /* the caller's to-do waits: user code run by it may end the request */
     kp__job_send(job);
     kp__step_in(pool);
 }
@@ -122,7 +119,7 @@ void kp__check_finish(struct kp__job *job)
 
     kp__come_in(pool, &todo);
     kp_cause bad = kp__job_is_good(job) ? KP_CAUSE_NONE
-                   : was_ended(job)     ? KP_CAUSE_DISCARDED /* in whatever state it is now */
+                   : says_nothing(job)  ? KP_CAUSE_DISCARDED /* in whatever state it is now */
                                         : KP_CAUSE_INVALID;
     kp__tell_invalid(job, &todo);
     kp__doubts_after(job, &todo);

@@ -90,11 +90,10 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
  * idle again afterwards, unless they are doomed. */
 static int64_t count_idle(const struct kp__subpool *sub)
 {
-    const struct kp__list *tested = &sub->rare->tested, *node;
+    const struct kp__slot *slot = NULL;
     int64_t idle = sub->count[KP__IDLE];
 
-    for (node = kp__list_first(tested); node; node = kp__list_next(tested, node))
-        idle += !KP__OF(node, const struct kp__slot, link)->errand->doomed;
+    while ((slot = kp__next_slot(&sub->rare->tested, slot)) != NULL) idle += !slot->errand->doomed;
     return idle;
 }
 
@@ -113,14 +112,16 @@ static int64_t too_many(const struct kp__subpool *sub, int64_t keep)
 static int64_t evict_sub(struct kp__pool *pool, struct kp__subpool *sub, int64_t keep,
                          struct kp__todo *todo)
 {
-    const struct kp__list *tested = &sub->rare->tested, *node = kp__list_first(tested);
     int64_t found = 0, many = too_many(sub, keep);
+    struct kp__slot *slot = NULL;
 
     kp__note_time(&pool->core, kp__time(pool));
     for (; found < many && sub->count[KP__IDLE] > 0; found++)
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);
-    for (; found < many; node = kp__list_next(tested, node)) /* they go when their tests end */
-        found += kp__doom(&pool->core, KP__OF(node, struct kp__slot, link), KP_CAUSE_SURPLUS, todo);
+    while (found < many) { /* these go when their tests end */
+        slot = kp__next_slot(&sub->rare->tested, slot);
+        found += kp__doom(&pool->core, slot, KP_CAUSE_SURPLUS, todo);
+    }
     kp__do(pool, todo);
     return found;
 }
@@ -159,14 +160,12 @@ int64_t kp_evict(kp_pool *door, kp_key key, int64_t keep)
 /* How many leases are out that began in this era or before, and how many are being destroyed. */
 static int64_t still_out(const struct kp__subpool *sub, uint32_t era)
 {
-    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+    const struct kp__slot *slot = NULL;
     int64_t out = sub->count[KP__CLOSING];
 
-    for (struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
-        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL)
         for (uint32_t i = 0; i < slot->errand->seats; i++)
             out += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->era <= era;
-    }
     return out;
 }
 
@@ -275,7 +274,7 @@ static int64_t drop(struct kp__pool *pool, kp_key key, int64_t within_ms, struct
 
     kp__shut_all(pool);
     uint32_t era = pool->core.era++;
-    if (kp__every_key(key)) return drop_every(pool, era, until, todo);
+    if (kp__is_every_key(key)) return drop_every(pool, era, until, todo);
     if ((sub = kp__find(pool, key)) != NULL) {
         begin_drop(pool, sub, todo);
         out = end_drop(pool, sub, era, until, todo);

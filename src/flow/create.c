@@ -15,8 +15,8 @@
 #include "flow/event.h"
 #include "flow/find.h"
 #include "flow/get.h"
-#include "flow/health.h"
 #include "flow/job.h"
+#include "flow/peers.h"
 #include "flow/resource.h"
 
 /* ---- the outcome ----------------------------------------------------------------------------- */
@@ -219,8 +219,7 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
     struct kp__todo todo;
     void *made = NULL;
 
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
     int cancel = kp__cancel_hold(), status = pool->driver.create(&job->face, &made);
     kp__cancel_free(cancel);
     if (status == KP_PENDING) {
@@ -229,7 +228,7 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
             leave_pending(pool, job, request);
             return;
         }
-        kp__step_out(pool, &todo); /* the answer was faster */
+        kp__slip_out(pool); /* the answer was faster */
         kp__job_await(job);
     } else {
         kp__job_returned(job, status, made);
@@ -237,6 +236,7 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
     struct kp__failure *note = make_note(job);
     int fd = fd_of(job);
     kp__step_in(pool);
+    kp__todo_init(&todo, pool->world);
     finish(job, request, fd, note, &todo);
     kp__do(pool, &todo);
 }
@@ -244,12 +244,9 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
 /* Have it run by a thread that may; nobody stands by. */
 static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
 {
-    struct kp__todo todo;
-
-    kp__todo_init(&todo, pool->world);
     kp__job_post(job);
     leave_pending(pool, job, request);
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
     kp__job_send(job);
     kp__step_in(pool);
 }

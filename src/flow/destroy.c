@@ -12,8 +12,8 @@
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
-#include "flow/health.h"
 #include "flow/job.h"
+#include "flow/peers.h"
 #include "flow/resource.h"
 
 static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, int status,

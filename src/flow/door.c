@@ -179,10 +179,15 @@ static KP__APART void do_the_rest(struct kp__todo *todo)
     free_spent(todo->world, todo);
 }
 
-void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo)
+void kp__slip_out(struct kp__pool *pool)
 {
     pool->inside++;
     unlock(pool);
+}
+
+void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo)
+{
+    kp__slip_out(pool);
     if (!kp__todo_is_empty(todo)) do_the_rest(todo);
 }
 

@@ -35,9 +35,10 @@ struct kp__pool *kp__enter(kp_pool *door, struct kp__todo *todo, int *code);
 void kp__leave(struct kp__pool *pool, struct kp__todo *todo);
 
 /* The same, for a call that comes back: before a driver function, or to sleep. _aside: what is to
- * be destroyed stays in the to-do. */
+ * be destroyed stays in the to-do. kp__slip_out: there is no to-do, or all of it waits. */
 void kp__step_out(struct kp__pool *pool, struct kp__todo *todo);
 void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo);
+void kp__slip_out(struct kp__pool *pool);
 void kp__step_in(struct kp__pool *pool);
 
 /* Take the lock for the answer of a job, and begin a to-do. The pool cannot be gone: the slot that

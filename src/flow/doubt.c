@@ -8,8 +8,8 @@
 #include "core/doubt.h"
 #include "flow/door.h"
 #include "flow/event.h"
-#include "flow/health.h"
 #include "flow/job.h"
+#include "flow/peers.h"
 
 /* ---- what an answer says of other resources -------------------------------------------------- */
 

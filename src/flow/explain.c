@@ -107,9 +107,8 @@ static uint32_t count_old(const struct kp__subpool *sub)
     uint32_t old = 0;
 
     for (int i = 0; i < KP__HOLDINGS; i++) {
-        const struct kp__list *list = kp__holding(sub, i), *node;
-        for (node = kp__list_first(list); node; node = kp__list_next(list, node))
-            old += KP__OF(node, const struct kp__slot, link)->old;
+        const struct kp__slot *slot = NULL;
+        while ((slot = kp__next_slot(kp__holding(sub, i), slot)) != NULL) old += slot->old;
     }
     return old;
 }
@@ -127,14 +126,12 @@ static void snap_holder(const struct kp__slot *slot, const struct kp__seat *seat
 /* Who holds the slots on this list. */
 static void snap_holders(const struct kp__list *list, struct snapshot *s)
 {
-    const struct kp__list *node = kp__list_first(list);
+    const struct kp__slot *slot = NULL;
 
-    for (; node && s->holders < SHOWN; node = kp__list_next(list, node)) {
-        const struct kp__slot *slot = KP__OF(node, const struct kp__slot, link);
+    while (s->holders < SHOWN && (slot = kp__next_slot(list, slot)) != NULL)
         for (uint32_t i = 0; i < slot->errand->seats && s->holders < SHOWN; i++)
             if (kp__seat_at(slot, i)->lent)
                 snap_holder(slot, kp__seat_at(slot, i), &s->holder[s->holders++]);
-    }
 }
 
 static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot *s)
@@ -278,7 +275,7 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
         return t.length;
     }
     if (pool->core.phase != KP__OPEN) add(&t, "%s\n", kp_strerror(KP_ECLOSED));
-    if (kp__every_key(key)) {
+    if (kp__is_every_key(key)) {
         explain_pool(pool, &t);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
             if (is_worth_a_word(&pool->core, sub) && shown++ < KEYS_SHOWN)

@@ -16,7 +16,7 @@
 
 /* ---- keys the user hands in ------------------------------------------------------------------ */
 
-bool kp__every_key(kp_key key)
+bool kp__is_every_key(kp_key key)
 {
     return key.data == NULL && key.size == SIZE_MAX;
 }
@@ -50,7 +50,7 @@ static const char *bad_key(struct kp__pool *pool, kp_key key)
         return find_pinned(pool, key) ? NULL
                                       : "this pinned key is not of this pool, or was unpinned, or "
                                         "was pinned before fork";
-    if (kp__every_key(key)) return "KP_EVERY_KEY cannot be borrowed for; pass one key";
+    if (kp__is_every_key(key)) return "KP_EVERY_KEY cannot be borrowed for; pass one key";
     return kp__key_check(&pool->key_type, key, &sentence) == 0 ? NULL : sentence;
 }
 
@@ -70,7 +70,7 @@ struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, const char *no_pool, 
         kp__no_pool(*code, why, no_pool);
         return NULL;
     }
-    if (kp__every_key(key) || (*code = kp__check_key(pool, key, why, todo)) == 0) return pool;
+    if (kp__is_every_key(key) || (*code = kp__check_key(pool, key, why, todo)) == 0) return pool;
     kp__leave(pool, todo);
     return NULL;
 }
@@ -124,11 +124,9 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key)
  * meanwhile. NULL: out of memory, or key_type.copy failed, which is taken for the same (R1). */
 static void *copy_far(struct kp__pool *pool, kp_key key)
 {
-    struct kp__todo todo;
     size_t size = kp__key_room(&pool->key_type, key);
 
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
     void *copy = kp__alloc(pool->world, size, 16);
     if (copy && kp__key_copy(&pool->key_type, key, copy) != 0) {
         kp__free(pool->world, copy, size);
@@ -276,11 +274,9 @@ void kp__key_free(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rul
 static KP__APART void free_subpool(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__rules *rules = kp__rules_unref(sub->rules);
-    struct kp__todo todo;
 
-    kp__todo_init(&todo, pool->world);
     sub->rules = NULL;
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
     kp__key_free(pool, sub, rules);
     kp__step_in(pool);
     kp__slab_put(&pool->core.subpools, sub);
@@ -326,7 +322,7 @@ struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
 
 struct kp__subpool *kp__next_named(struct kp__pool *pool, kp_key key, struct kp__subpool *sub)
 {
-    if (kp__every_key(key)) return kp__next_key(pool, sub);
+    if (kp__is_every_key(key)) return kp__next_key(pool, sub);
     if (!sub) return kp__find(pool, key);
     kp__lose_interest(pool, sub, sub->used_at);
     return NULL;

@@ -31,7 +31,7 @@ static inline kp_key kp__key_of(const struct kp__pool *pool, const struct kp__su
 
 /* Is it a key of this pool? Else misuse. With the lock, which is then given back meanwhile. */
 int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__todo *todo);
-bool kp__every_key(kp_key key); /* is it KP_EVERY_KEY? */
+bool kp__is_every_key(kp_key key); /* is it KP_EVERY_KEY? */
 
 /* kp__enter with a key that fits the pool, or with KP_EVERY_KEY. NULL: refused; *code and *why say
  * why. `no_pool`: the sentence for a pool that is NULL. */

@@ -112,9 +112,13 @@ static inline uint64_t kp__time(const struct kp__pool *pool)
  * (core/lane.h). With the lock. */
 static inline void kp__shut(struct kp__pool *pool, struct kp__subpool *sub)
 {
-    if (sub->open) kp__lane_shut(&pool->core, sub, kp__now(pool->world));
+    if (sub->open) kp__lane_shut(&pool->core, sub, kp__time(pool));
 }
 
-void kp__shut_all(struct kp__pool *pool); /* the same for all keys (keeper.c) */
+/* The same for all keys. */
+static inline void kp__shut_all(struct kp__pool *pool)
+{
+    if (kp__heap_top(&pool->core.open_lanes)) kp__lane_shut_all(&pool->core, kp__time(pool));
+}
 
 #endif

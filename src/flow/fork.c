@@ -59,7 +59,6 @@ bool kp__fork_watch(void)
 static void abandon(struct kp__pool *pool, struct kp__pool *old, struct kp__slot *slot)
 {
     struct kp__job job = { .item = { 0, 0 } };
-    struct kp__todo todo;
     kp_why why;
 
     kp__job_init(&job, old, KP_JOB_ABANDON, slot, NULL, 0, KP__NEVER);
@@ -69,10 +68,9 @@ static void abandon(struct kp__pool *pool, struct kp__pool *old, struct kp__slot
     kp__job_returned(&job, status, NULL);
     kp__say_failure(&why, status, &job.failure);
     kp__event(pool, KP_EVENT_DESTROY_FAILED, slot->sub, slot->resource, status, &why);
-    kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
     pool->core.seldom.destroy_failures++;
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
 }
 
 /* Each slot is taken once, whichever thread comes: it is counted before it is begun, so that not

@@ -15,8 +15,8 @@
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
-#include "flow/health.h"
 #include "flow/job.h"
+#include "flow/peers.h"
 #include "flow/resource.h"
 #include "flow/upkeep.h"
 
@@ -48,8 +48,8 @@ void kp__announce_now(struct kp__pool *pool)
 {
     uint64_t at = kp__first_due(pool);
 
-    if (pool->core.shuts && kp__lane_next(&pool->core) < pool->term)
-        kp__life_terms(pool->door, pool->term = kp__lane_next(&pool->core));
+    if (pool->core.shuts && kp__terms_next(&pool->core) < pool->term)
+        kp__life_terms(pool->door, pool->term = kp__terms_next(&pool->core));
     if (!pool->upkeep || at >= pool->announced || (at = rounded(pool, at)) >= pool->announced)
         return;
     pool->announced = at;
@@ -186,11 +186,6 @@ bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *to
     }
     pool->late_reported = late;
     return tell;
-}
-
-void kp__shut_all(struct kp__pool *pool)
-{
-    if (kp__heap_top(&pool->core.open_lanes)) kp__lane_shut_all(&pool->core, kp__time(pool));
 }
 
 void kp__terms_end(kp_pool *door)

@@ -404,3 +404,11 @@ size_t kp__key_print(const kp_key_type *type, kp_key key, char *buf, size_t size
     if (size > 0) buf[t.length < size ? t.length : size - 1] = '\0';
     return t.length;
 }
+
+size_t kp__key_print_plain(const kp_key_type *type, kp_key key, char *buf, size_t size)
+{
+    kp_key_type plain = *type;
+
+    plain.text = NULL;
+    return kp__key_print(&plain, key, buf, size);
+}

@@ -61,7 +61,8 @@ static inline kp_key kp__key_stored(const kp_key_type *type, const void *copied,
 
 /* Write the key as text, in the manner of snprintf: printable bytes as they are, backslash doubled,
  * others \xNN; fields as name=value,name=value. Takes any key, even one that kp__key_check refuses.
- * Calls key_type.text if there is one: then not under a lock. */
+ * Calls key_type.text if there is one: then not under a lock. _plain: never calls it. */
 size_t kp__key_print(const kp_key_type *type, kp_key key, char *buf, size_t size);
+size_t kp__key_print_plain(const kp_key_type *type, kp_key key, char *buf, size_t size);
 
 #endif

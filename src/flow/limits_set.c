@@ -97,13 +97,13 @@ static int refused_by_any(const struct change *c)
 /* Serve the requests that may go on now. */
 static void serve(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
-    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+    struct kp__slot *slot = NULL;
     uint64_t now = kp__time(pool);
 
     if (sub->used_at == 0) sub->used_at = now;
     if (sub->rare->health.refused) kp__rare(&pool->core, sub)->health.refused = false;
-    for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n))
-        kp__review_seats(&pool->core, KP__OF(n, struct kp__slot, link)); /* max_uses */
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL)
+        kp__review_seats(&pool->core, slot); /* max_uses */
     kp__settle(&pool->core, sub, now, todo);
 }
 
@@ -138,7 +138,7 @@ static bool too_many(const struct kp__subpool *sub)
  * other keys, so where the rules of all change, all have the new ones before. */
 static void trim(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
-    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE), *lent = KP__SLOTS(sub, KP__LENT);
+    struct kp__slot *slot = NULL;
     uint64_t now = kp__time(pool);
 
     while (too_many(sub)) {
@@ -147,13 +147,11 @@ static void trim(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo
     }
     kp__groups_trim(&pool->core, sub, kp__time(pool), todo);
     kp__do(pool, todo);
-    for (struct kp__list *n = kp__list_first(idle); n; n = kp__list_next(idle, n)) {
-        struct kp__slot *slot = KP__OF(n, struct kp__slot, link);
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__IDLE), slot)) != NULL) {
         if (slot->since == 0) slot->since = now; /* it came back when no rule needed the clock */
         kp__file_slot(&pool->core, slot);
     }
-    for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n)) {
-        struct kp__slot *slot = KP__OF(n, struct kp__slot, link);
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL) {
         struct kp__seat *first = kp__seat_at(slot, 0); /* with more seats it is never due */
         if (first->since == 0) first->since = now; /* likewise */
         kp__file_slot(&pool->core, slot); /* revoke_after_ms */
@@ -248,7 +246,8 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
 {
     static const char none[] = "kp_limits_set: pool is NULL";
     struct kp__todo todo;
-    struct change c = { .limits = limits, .every = kp__every_key(key), .why = why, .todo = &todo };
+    bool every = kp__is_every_key(key);
+    struct change c = { .limits = limits, .every = every, .why = why, .todo = &todo };
     int code;
 
     if (why) memset(why, 0, sizeof *why);
@@ -271,7 +270,8 @@ int kp_limits_read(kp_pool *door, kp_key key, kp_limits *out)
     struct kp__pool *pool = kp__enter_with(door, key, none, NULL, &todo, &code);
     if (!pool) return code;
     const struct kp__subpool *sub = kp__known(pool, key);
-    const struct kp__rules *rules = sub ? sub->rules : kp__every_key(key) ? pool->core.rules : NULL;
+    bool every = kp__is_every_key(key);
+    const struct kp__rules *rules = sub ? sub->rules : every ? pool->core.rules : NULL;
     if (!out) code = kp__misuse_within(pool, &todo, NULL, "kp_limits_read: out is NULL");
     else if (!rules) code = KP_ENOTFOUND;
     else *out = kp__limits_read(&rules->said);

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/watch.h"
-#include "core/table.h"
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/fields.h"
@@ -134,34 +133,18 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
 {
     const struct kp__allowance may = kp__allowance_of(&o->budget);
 
+    kp__core_init(core, &may);
     core->world = world;
-    core->epoch = 1;
     core->can_create = o->driver.create != NULL;
     core->validates = o->driver.validate != NULL;
     core->leak_after = kp__span(o->leak_after_ms);
     core->forget_after = kp__span(o->forget_key_after_ms);
-    core->max_idle = may.idle;
-    core->max_waiting = may.waiting;
-    core->max_keys = may.keys;
-    for (int g = 0; g < KP__GROUPS; g++) core->group_max_live[g] = may.group[g];
-    core->evicts = may.evicts;
-    core->by_arrival = may.by_arrival;
     core->last_first = rules->wait_lifo;
     core->clocked = rules->clocked || core->leak_after != KP__NEVER || o->driver.validate;
     core->resets = o->driver.reset != NULL;
     core->asks = o->driver.is_clean != NULL;
     core->rules = rules;
     rules->refs = 1;
-    kp__list_init(&core->unused);
-    kp__lanes_init(core);
-    kp__slabs_init(core);
-    kp__tables_init(core);
-    kp__budget_init(&core->live, KP__BY_POOL_LIVE, may.live, KP__POOL);
-    kp__budget_init(&core->lent, KP__BY_POOL_LENT, may.lent, KP__LENDING);
-    kp__budget_init(&core->creating, KP__BY_POOL_CREATING, may.creating, KP__MAKING);
-    kp__rate_init(&core->rate, may.rate, may.burst);
-    kp__timers_init(&core->slots_due);
-    kp__timers_init(&core->keys_due);
 }
 
 static uint64_t hash_of_stored(const struct kp__core *core, const void *key)

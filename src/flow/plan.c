@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Plans as values: the pauses of a schedule, and which plans make no sense.
+ * Plans as values: the pauses of a schedule, what is tried again, and which plans make no sense.
  */
 #include "flow/settings.h"
 
@@ -105,4 +105,18 @@ int64_t kp_schedule_pause_ms(const kp_schedule *schedule, int64_t attempt, int64
     uint64_t part = (uint64_t)percent_of(pause, or_default(schedule->jitter_pct, 0));
     pause -= (int64_t)(random % (part + 1));
     return pause > or_default(schedule->for_ms, INT64_MAX) - elapsed_ms ? -1 : pause;
+}
+
+/* ---- what is tried again -------------------------------------------------------------------- */
+
+bool kp_retry_any(int status, void *arg)
+{
+    (void)arg;
+    return status < 0;
+}
+
+bool kp_retry_helps(int status, void *arg)
+{
+    (void)arg;
+    return kp_error_find(status)->retry != KP_RETRY_NEVER;
 }

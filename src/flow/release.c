@@ -65,8 +65,7 @@ static bool is_in_order(struct kp__held *h, const kp_lease *lease)
 }
 
 /* The sentence about a lease that is not held; and which key it was of, if that can be told: it was
- * lent by this process, and its slot has lent nothing but this resource since. key_type.text is not
- * called: the lock is held. */
+ * lent by this process, and its slot has lent nothing but this resource since. With the lock. */
 static const char *with_key(const struct kp__held *h, const kp_lease *lease, const char *sentence,
                             char *text, size_t size)
 {
@@ -77,9 +76,7 @@ static const char *with_key(const struct kp__held *h, const kp_lease *lease, con
         (lease->opaque[2] ^ marks) >> KP__LEASE_FORKS_AT != 0 ||
         h->slot->generation - (lease->opaque[1] >> KP__WORD_BITS) >= h->slot->lends)
         return sentence;
-    kp_key_type type = h->pool->key_type;
-    type.text = NULL;
-    kp__key_print(&type, kp__key_of(h->pool, h->slot->sub), name, sizeof name);
+    kp__key_print_plain(&h->pool->key_type, kp__key_of(h->pool, h->slot->sub), name, sizeof name);
     snprintf(text, size, "%s (key %s)", sentence, name);
     return text;
 }

@@ -28,7 +28,7 @@ int kp_retry_now(kp_pool *door, kp_key key)
 
     if (!pool) return code;
     if (pool->core.phase != KP__OPEN) code = KP_ECLOSED;
-    else if (!kp__every_key(key) && !kp__known(pool, key)) code = KP_ENOTFOUND;
+    else if (!kp__is_every_key(key) && !kp__known(pool, key)) code = KP_ENOTFOUND;
     while (code == 0 && (sub = kp__next_named(pool, key, sub)) != NULL)
         kp__retry(pool, sub, &todo);
     kp__leave(pool, &todo);

@@ -52,10 +52,8 @@ static void widen_guide(struct kp__pool *pool)
 {
     struct kp__core *core = &pool->core;
     uint64_t keys = (uint64_t)core->key_count + 1;
-    struct kp__todo todo;
 
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
     struct kp__guide *wide = kp__guide_make(keys);
     kp__step_in(pool);
     if (kp__guide_room(wide) > kp__guide_room(core->guide)) {
@@ -67,7 +65,7 @@ static void widen_guide(struct kp__pool *pool)
         atomic_store_explicit(&pool->door->guide, wide, memory_order_release);
         wide = old;
     }
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
     kp__guide_drop(wide);
     kp__step_in(pool);
 }
@@ -76,15 +74,13 @@ static KP__APART bool make_more_room(struct kp__pool *pool)
 {
     struct kp__slab *slab;
     struct kp__map *map;
-    struct kp__todo todo;
     size_t bytes;
 
     free_old_arrays(pool);
     if (is_guide_full(&pool->core)) widen_guide(pool);
     while ((bytes = wanted(pool, &slab, &map)) > 0) {
         size_t dense = slab ? kp__slab_dense(slab) : bytes;
-        kp__todo_init(&todo, pool->world);
-        kp__step_out(pool, &todo);
+        kp__slip_out(pool);
         void *memory = slab ? kp__alloc_raw(pool->world, bytes, 64, dense)
                             : kp__alloc(pool->world, bytes, 64), *left;
         kp__step_in(pool);
@@ -116,11 +112,9 @@ bool kp__make_room(struct kp__pool *pool)
 static bool seats_for(struct kp__pool *pool, struct kp__slot *slot, uint32_t seats)
 {
     struct kp__errand *errand = kp__errand(&pool->core, slot);
-    struct kp__todo todo;
 
     if (errand->more_room < seats - 1) {
-        kp__todo_init(&todo, pool->world);
-        kp__step_out(pool, &todo);
+        kp__slip_out(pool);
         struct kp__seat *more = kp__alloc(pool->world, (seats - 1) * sizeof *more, 16);
         kp__step_in(pool);
         if (!more) return false;

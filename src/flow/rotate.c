@@ -47,7 +47,7 @@ int64_t kp_rotate(kp_pool *door, kp_key key, int64_t over_ms)
         return many;
     }
     pool->core.epoch++;
-    if (kp__every_key(key)) {
+    if (kp__is_every_key(key)) {
         many = retire_all(pool, by, now, &todo);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
             kp__retry(pool, sub, &todo);

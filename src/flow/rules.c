@@ -42,11 +42,9 @@ int kp__draft_make(struct kp__pool *pool, struct kp__draft *d, const kp_limits *
 void kp__draft_end(struct kp__pool *pool, struct kp__draft *d)
 {
     struct kp__rules *from = kp__rules_unref(d->from);
-    struct kp__todo todo;
 
     if (!from && !d->rules) return;
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
     kp__rules_drop(pool->world, from);
     kp__rules_drop(pool->world, d->rules);
     kp__step_in(pool);
@@ -60,12 +58,10 @@ static int make_group(struct kp__pool *pool, int which, int64_t id)
 {
     struct kp__core *core = &pool->core;
     struct kp__group *group;
-    struct kp__todo todo;
 
     if (!kp__make_room(pool)) return KP_ENOMEM; /* else the map has an array, which is enough */
     if (kp__list_empty(&core->spare_groups)) {
-        kp__todo_init(&todo, pool->world);
-        kp__step_out(pool, &todo);
+        kp__slip_out(pool);
         group = kp__alloc(pool->world, sizeof *group, 16);
         kp__step_in(pool);
         if (!group) return KP_ENOMEM;
@@ -112,11 +108,8 @@ struct asked {
 /* Ask the user's limits_for. With the lock, given back meanwhile. */
 static void ask_limits(struct kp__pool *pool, struct kp__subpool *sub, struct asked *asked)
 {
-    struct kp__todo todo;
-
     asked->left = asked->given = kp__limits_given(&pool->core.rules->said);
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
+    kp__slip_out(pool);
     int cancel = kp__cancel_hold();
     pool->limits_for(kp__key_of(pool, sub), &asked->left, pool->ctx);
     kp__cancel_free(cancel);

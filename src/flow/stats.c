@@ -94,7 +94,7 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
     if (!pool) return kp__no_pool(code, NULL, "kp_stats_read: pool is NULL");
     if (!out) {
         code = kp__misuse_within(pool, &todo, NULL, "kp_stats_read: out is NULL");
-    } else if (kp__every_key(key)) {
+    } else if (kp__is_every_key(key)) {
         kp__shut_all(pool);
         s = kp__stats_of_all(&pool->core);
     } else if ((code = kp__check_key(pool, key, NULL, &todo)) == 0) {

@@ -15,7 +15,7 @@ struct kp__job;
 static inline uint64_t kp__first_due(const struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
-    uint64_t at = kp__due_next(core), end = core->shuts ? KP__NEVER : kp__lane_next(core);
+    uint64_t at = kp__due_next(core), end = core->shuts ? KP__NEVER : kp__terms_next(core);
 
     if (pool->watch_at < at) at = pool->watch_at;
     return at < end ? at : end;
@@ -27,7 +27,7 @@ static inline void kp__announce(struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
 
-    if (kp__first_due(pool) < pool->announced || (core->shuts && kp__lane_next(core) < pool->term))
+    if (kp__first_due(pool) < pool->announced || (core->shuts && kp__terms_next(core) < pool->term))
         kp__announce_now(pool);
 }
 
@@ -45,8 +45,8 @@ bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *to
 
 /* Tell the process's keeper, or the thread that shuts lanes, when a pool wants it next; KP__NEVER:
  * no more. Each is started with the first pool that wants it: 0, or KP_ENOMEM. */
-void kp__life_upkeep(kp_pool *pool, uint64_t due_ns, void *ctx);
-void kp__life_terms(kp_pool *pool, uint64_t due_ns);
+void kp__life_upkeep(kp_pool *door, uint64_t due_ns, void *ctx);
+void kp__life_terms(kp_pool *door, uint64_t due_ns);
 int kp__life_keeper_start(void);
 int kp__life_shutter_start(void);
 

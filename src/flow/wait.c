@@ -94,12 +94,12 @@ struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
 
-    if (r->grant.kind != KP__GRANT_WAIT) return NULL;
+    if (!kp__waits(r)) return NULL;
     uint64_t now = kp__time(g->pool);
     bool invited = r->invited;
     if (steps_back(g, now)) return NULL;
     kp__heed(&g->pool->core, r, now, todo);
-    if (r->grant.kind != KP__GRANT_WAIT) return NULL;
+    if (!kp__waits(r)) return NULL;
     if (now >= end_of(r)) return give_up(g, now, todo);
     if (invited || now < kp__next_look(r)) return NULL;
     kp__next_look_set(&g->pool->core, r, KP__NEVER); /* settling sets it anew */
@@ -131,7 +131,7 @@ struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
     uint64_t now = kp__time(g->pool);
 
     /* cover: never, because whoever waits can be withdrawn */
-    if (r->grant.kind != KP__GRANT_WAIT || !kp__withdraw(&g->pool->core, r, now, todo))
+    if (!kp__waits(r) || !kp__withdraw(&g->pool->core, r, now, todo))
         kp__decline(&g->pool->core, r, now, todo);
     r->grant.code = KP_ECANCELED;
     return job ? kp__job_call_off(job) : NULL;

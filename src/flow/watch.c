@@ -13,7 +13,7 @@
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
-#include "flow/health.h"
+#include "flow/peers.h"
 
 enum { AT_ONCE = 64 };
 

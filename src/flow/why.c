@@ -89,19 +89,11 @@ void kp__say_last(kp_why *why, const char *text, size_t most)
 
 enum { NAME = 60 };
 
-static void print_key(const struct kp__pool *pool, kp_key key, char name[NAME])
-{
-    kp_key_type type = pool->key_type;
-
-    type.text = NULL;
-    (void)kp__key_print(&type, key, name, NAME);
-}
-
 void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subpool *sub)
 {
     char name[NAME];
 
-    print_key(pool, kp__key_of(pool, sub), name);
+    (void)kp__key_print_plain(&pool->key_type, kp__key_of(pool, sub), name, sizeof name);
     kp__say_more(why, "%s", name);
 }
 
@@ -109,7 +101,7 @@ void kp__say_whose(kp_why *why, const struct kp__pool *pool, kp_key key)
 {
     char name[NAME], text[sizeof why->text];
 
-    print_key(pool, key, name);
+    (void)kp__key_print_plain(&pool->key_type, key, name, sizeof name);
     memcpy(text, why->text, sizeof text);
     why->text[0] = 0;
     kp__say_more(why, "%s: %s", name, text);
@@ -123,11 +115,10 @@ void kp__say_whose(kp_why *why, const struct kp__pool *pool, kp_key key)
 static const struct kp__seat *longest_lease(const struct kp__subpool *sub,
                                             const struct kp__slot **of)
 {
-    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT), *node = kp__list_first(lent);
     const struct kp__seat *longest = NULL;
+    const struct kp__slot *slot = NULL;
 
-    for (; node; node = kp__list_next(lent, node)) {
-        const struct kp__slot *slot = KP__OF(node, const struct kp__slot, link);
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL) {
         for (uint32_t i = 0; i < slot->errand->seats; i++) {
             const struct kp__seat *seat = kp__seat_at(slot, i);
             if (!seat->lent || (longest && seat->since >= longest->since)) continue;
@@ -172,12 +163,10 @@ static uint32_t oldest_thread(const struct kp__subpool *sub)
  * who may have one of them. */
 static bool holds_invalidated(const struct kp__subpool *sub)
 {
-    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+    const struct kp__slot *slot = NULL;
 
-    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
-        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL)
         if (slot->errand->doomed && slot->cause == KP_CAUSE_INVALIDATED) return true;
-    }
     return false;
 }
 
@@ -214,7 +203,8 @@ static void say_timeout(const struct kp__core *core, const struct kp__request *r
     if (why->oldest_tag[0]) {
         kp__say_more(why, "; oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms,
                      why->oldest_tag);
-        if (oldest_thread(sub)) kp__say_more(why, " (thread %" PRIu32 ")", oldest_thread(sub));
+        uint32_t thread = oldest_thread(sub);
+        if (thread) kp__say_more(why, " (thread %" PRIu32 ")", thread);
     }
 }
 

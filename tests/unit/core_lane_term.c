@@ -248,7 +248,7 @@ static void lanes_must_be_shut_as_their_terms_end(struct stage *s)
     struct kp__subpool *subs[5];
 
     kp__lane_shut_due(&s->core, KP__NEVER, 100); /* there is none */
-    assert_int_equal(kp__lane_next(&s->core), KP__NEVER);
+    assert_int_equal(kp__terms_next(&s->core), KP__NEVER);
     for (int i = 0; i < 5; i++) {
         s->core.leak_after = terms[i];
         subs[i] = stage_key(s);
@@ -256,12 +256,12 @@ static void lanes_must_be_shut_as_their_terms_end(struct stage *s)
         assert_true(lane_open(s, subs[i]));
     }
     uint64_t now = s->now;
-    assert_int_equal(kp__lane_next(&s->core), now + 10);
+    assert_int_equal(kp__terms_next(&s->core), now + 10);
     for (uint64_t t = 0; t < 45; t++) {
         kp__lane_shut_due(&s->core, now + t, 100);
         for (int i = 0; i < 5; i++) assert_int_equal(subs[i]->open, terms[i] > t);
         uint64_t next = t < 10 ? 10 : t < 20 ? 20 : t < 30 ? 30 : 40;
-        assert_int_equal(kp__lane_next(&s->core), t < 40 ? now + next : KP__NEVER);
+        assert_int_equal(kp__terms_next(&s->core), t < 40 ? now + next : KP__NEVER);
     }
     stage_check(s);
 }
@@ -285,7 +285,7 @@ static void a_lane_that_was_used_must_begin_another_term_when_one_ends(struct st
         stage_check(s);
         assert_true(sub->open);
         assert_int_equal(sub->lane_books->opened, s->now);
-        assert_int_equal(kp__lane_next(&s->core), s->now + 100);
+        assert_int_equal(kp__terms_next(&s->core), s->now + 100);
         assert_int_equal(slot->lends, lends);
         assert_int_equal(slot->since, opened);
         assert_false(unused->open || many->open);

@@ -17,6 +17,7 @@
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/permit.h"
+#include "core/resize.h"
 #include "core/revoke.h"
 #include "core/serve.h"
 #include "core/table.h"
@@ -83,8 +84,19 @@ static inline struct kp__rules stage_rules(void)
 static inline void stage_open(struct stage *s)
 {
     struct kp__core *core = &s->core;
+    const struct kp__allowance may = { .live = KP__UNBOUND,
+                                       .lent = KP__UNBOUND,
+                                       .idle = KP__UNBOUND,
+                                       .creating = KP__UNBOUND,
+                                       .waiting = KP__UNBOUND,
+                                       .keys = KP__UNBOUND,
+                                       .group = { KP__UNBOUND, KP__UNBOUND },
+                                       .rate = KP__UNBOUND,
+                                       .burst = KP__UNBOUND,
+                                       .evicts = true };
 
     memset(s, 0, sizeof *s);
+    kp__core_init(core, &may);
     s->now = 1000;
     s->next_resource = stage_resources;
     s->rules = stage_rules();
@@ -93,22 +105,9 @@ static inline void stage_open(struct stage *s)
     core->latest = s->now;
     core->can_create = true;
     core->leak_after = core->forget_after = KP__NEVER;
-    core->max_idle = core->max_waiting = core->max_keys = KP__UNBOUND;
-    core->group_max_live[0] = core->group_max_live[1] = KP__UNBOUND;
-    core->evicts = true;
     core->rules = &s->rules;
-    kp__list_init(&core->unused);
-    kp__lanes_init(core);
     core->id = 7;
     core->quick_seed = 0x5eed;
-    kp__slabs_init(core);
-    kp__tables_init(core);
-    kp__budget_init(&core->live, KP__BY_POOL_LIVE, KP__UNBOUND, KP__POOL);
-    kp__budget_init(&core->lent, KP__BY_POOL_LENT, KP__UNBOUND, KP__LENDING);
-    kp__budget_init(&core->creating, KP__BY_POOL_CREATING, KP__UNBOUND, KP__MAKING);
-    kp__rate_init(&core->rate, KP__UNBOUND, KP__UNBOUND);
-    kp__timers_init(&core->slots_due);
-    kp__timers_init(&core->keys_due);
     kp__todo_init(&s->todo, &s->world);
 }
 

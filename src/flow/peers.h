@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The health of idle resources: doubts after a peer was gone, tests by the keeper, and descriptors
- * that are watched.
+ * Are the peers of resources still there? Doubts after one was gone, tests by the keeper, and
+ * descriptors that are watched.
  */
-#ifndef KP__FLOW_HEALTH_H
-#define KP__FLOW_HEALTH_H
+#ifndef KP__FLOW_PEERS_H
+#define KP__FLOW_PEERS_H
 
 #include "flow/flow.h"
 

@@ -1,42 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the library says of itself: its error table, its version, how it was built.
+ * What the library says of itself: its version, and how it was built.
  */
 #include "base/world.h"
 #include "keyedpool.h"
-
-static const kp_error errors[] = {
-#define X(name, number, sentence, retry) { number, retry, #name, sentence },
-    KP_ERROR_MAP(X)
-#undef X
-};
-
-static const kp_error success = { 0, KP_RETRY_NEVER, "0", "success" };
-
-static const kp_error foreign = {
-    0, KP_RETRY_NEVER, "unknown",
-    "not an error of keyedpool: it came from the driver or your function"
-};
-
-const kp_error *kp_error_find(int code)
-{
-    if (code == 0) return &success;
-    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
-        if (errors[i].code == code) return &errors[i];
-    return &foreign;
-}
-
-bool kp_retry_any(int status, void *arg)
-{
-    (void)arg;
-    return status < 0;
-}
-
-bool kp_retry_helps(int status, void *arg)
-{
-    (void)arg;
-    return kp_error_find(status)->retry != KP_RETRY_NEVER;
-}
 
 int kp_version(void)
 {
