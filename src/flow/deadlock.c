@@ -146,22 +146,16 @@ static bool follow_holder(struct search *s, struct kp__sleeper *by, const struct
     return true;
 }
 
-/* The same for what was revoked of `sub`. Returns how many there are whose holders sleep. */
+/* The same for what was revoked of `sub`; only what has one seat is. Returns how many there are
+ * whose holders sleep. */
 static int64_t follow_revoked(struct search *s, struct kp__sleeper *by,
                               const struct kp__subpool *sub)
 {
     const struct kp__list *taken = &sub->rare->taken;
     int64_t asleep = 0;
 
-    for (struct kp__list *l = kp__list_first(taken); l; l = kp__list_next(taken, l)) {
-        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
-        bool sleeps = true;
-        for (uint32_t i = 0; i < slot->errand->seats; i++) {
-            const struct kp__seat *seat = kp__seat_at(slot, i);
-            sleeps = sleeps && (!seat->lent || follow_holder(s, by, seat));
-        }
-        asleep += sleeps;
-    }
+    for (struct kp__list *l = kp__list_first(taken); l; l = kp__list_next(taken, l))
+        asleep += follow_holder(s, by, kp__seat_at(KP__OF(l, const struct kp__slot, link), 0));
     return asleep;
 }
 

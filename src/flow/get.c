@@ -230,16 +230,15 @@ static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp
     return code;
 }
 
-/* Will it most likely be a bare hit, by rules that need no time? Then no clock is read (L9). That
- * of a loop goes on later, by its deadline. */
+/* Will it most likely be a bare hit, by rules that need no time? Then no clock is read (L9). */
 static bool is_bare(const struct kp__get *g)
 {
     const struct kp__core *core = &g->pool->core;
     const struct kp__subpool *sub = g->request->sub;
 
-    return !core->clocked && !g->request->of_loop && g->request->flags == 0 &&
-           sub->count[KP__IDLE] > 0 && core->waiting == 0 && !kp__budget_is_full(&core->lent) &&
-           !sub->rare->health.tripped && sub->rules->max_uses == KP__UNBOUND;
+    return !core->clocked && g->request->flags == 0 && sub->count[KP__IDLE] > 0 &&
+           core->waiting == 0 && !kp__budget_is_full(&core->lent) && !sub->rare->health.tripped &&
+           sub->rules->max_uses == KP__UNBOUND;
 }
 
 int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp__todo *todo)

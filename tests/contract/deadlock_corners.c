@@ -94,7 +94,7 @@ static void what_is_not_decided_yet_is_no_deadlock(void **state)
 {
     contract c;
     kp_lease lease;
-    getter first;
+    getter first = { .c = &c, .key = A };
     (void)state;
     begin(&c, KP_DEADLOCK_REFUSE);
     c.options.limits_for = take_a_while;
@@ -273,6 +273,38 @@ static void what_is_to_be_revoked_is_no_deadlock(void **state)
     contract_end(&c);
 }
 
+/* Get and give back, while more resources exist than are counted: one was revoked. */
+static void visit(void *arg)
+{
+    getter *g = arg;
+
+    g->rc = kp_get(g->c->pool, g->key, NULL, &g->lease);
+    kp_release(&g->lease);
+}
+
+static void what_is_being_revoked_is_no_deadlock(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 1000, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_lease lost, other;
+    getter first = { .c = &c, .key = A };
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    c.script.revoke = slow;
+    c.options.limits.revoke_after_ms = 2000;
+    contract_open(&c);
+    (void)contract_take(&c, A, &lost);
+    assert_true(kp_sim_spawn(c.sim, visit, &first) > 0);
+    kp_sim_pass_ms(c.sim, 2500);        /* since 2000, for the first one */
+    assert_int_equal(kp_get(c.pool, A, NULL, &other), 0);
+    assert_int_equal(kp_sim_now_ms(c.sim), 3000);
+    assert_int_equal(first.rc, 0);
+    kp_release(&lost);
+    contract_give(&c, &other);
+    kp_sim_join(c.sim, 0);
+    contract_end(&c);
+}
+
 static const kp_line revokes[] = { { .times = KP_OFF }, { 0 } };
 
 static void open_revoking(contract *c, bool in_all)
@@ -343,6 +375,7 @@ int main(void)
         cmocka_unit_test(pools_of_other_worlds_must_be_passed_by),
         cmocka_unit_test(who_waits_for_a_deadlock_must_be_told_too),
         cmocka_unit_test(what_is_to_be_revoked_is_no_deadlock),
+        cmocka_unit_test(what_is_being_revoked_is_no_deadlock),
         cmocka_unit_test(what_is_not_revoked_before_a_sleeper_gives_back_is_a_deadlock),
         cmocka_unit_test(what_is_revoked_once_another_is_given_back_is_no_deadlock),
     };

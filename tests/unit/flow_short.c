@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/flow when something is scarce: memory that other threads use up meanwhile, jobs that
- * are hurried (driver.cancel) and answered during that, and creations for which memory is missing.
- * One thread plays all of them.
+ * Tests of src/flow when something is scarce: memory that other threads use up meanwhile, and what
+ * nobody else may have. One thread plays all of them.
  */
 #include "flow_allocs.h"
 
@@ -152,43 +151,9 @@ static void what_was_to_be_added_when_the_pool_closed_must_stay_the_givers(void 
     }
 }
 
-/* ---- hurried, and answered within that ------------------------------------------------------- */
+/* ---- nobody shares what is being reset ------------------------------------------------------- */
 
-static void (*within)(struct stage *); /* driver.cancel, after the answer; or NULL */
-
-static void answer_when_hurried(kp_job *job)
-{
-    struct stage *s = job->ctx;
-
-    s->cancelled++;
-    s->create = 0;
-    kp_job_done(job, 0, &s->resources[s->made++]);
-    if (within) within(s);
-}
-
-static void a_thread_that_gives_up_must_leave_what_came_of_it_to_the_next(void **state)
-{
-    struct stage s;
-    kp_lease lease;
-
-    (void)state;
-    stage_set(&s);
-    s.options.driver.cancel = answer_when_hurried;
-    stage_open(&s);
-    within = NULL;
-    for (int i = 1; i < 100; i++) { /* more than there are jobs in a chunk: each comes back */
-        s.create = KP_PENDING;
-        s.pending = 0;
-        assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_MS(5), &lease), KP_ETIMEDOUT);
-        assert_int_equal(s.cancelled, i);
-        assert_int_equal(kp_try_get(s.pool, kp_str("a"), &lease), 0);
-        kp_discard(&lease);
-        assert_int_equal(s.destroyed, i);
-    }
-    stage_fall(&s);
-}
-
-static int code_within;
+static int shared_within;
 static kp_request request;
 
 static void never_done(kp_request *r, int code, kp_lease lease)
@@ -197,171 +162,6 @@ static void never_done(kp_request *r, int code, kp_lease lease)
     (void)lease;
     fail_msg("%p is told, and was cancelled", (void *)r);
 }
-
-enum { OTHERS = 63, MANY = 200 }; /* a chunk of jobs, but for one; three chunks */
-
-static kp_job *leaving[MANY];
-static int left;
-
-static int destroy_slowly(kp_job *job, void *resource)
-{
-    if (job->key.size != 1 || *(const char *)job->key.data != 'b')
-        return stage_destroy(job, resource);
-    leaving[left++] = job;
-    return KP_PENDING;
-}
-
-/* A creation is hurried, and answered inside of driver.cancel, for which its job is kept. All other
- * jobs are under way, and there is memory for one more only with `memory`. Meanwhile `what` is done
- * with the new resource. */
-static void while_hurried(struct stage *s, void (*what)(struct stage *), bool memory)
-{
-    kp_loop *loop;
-
-    s->options.driver.flags = KP_NEVER_BLOCKS;
-    s->options.driver.cancel = answer_when_hurried;
-    s->options.driver.destroy = destroy_slowly;
-    s->options.limits.max_live = KP_UNLIMITED;
-    stage_open(s);
-    left = 0;
-    for (int i = 0; i < OTHERS; i++)
-        assert_int_equal(kp_add(s->pool, kp_str("b"), &things[i]), 0);
-    assert_int_equal(kp_loop_open(&loop), 0);
-    request = (kp_request){ .loop = loop, .done = never_done };
-    s->create = KP_PENDING;
-    assert_int_equal(kp_get_start(s->pool, kp_str("a"), NULL, &request), 0);
-    while (kp_loop_dispatch(loop) == 0) continue;
-    assert_int_equal(s->pending, 1);
-    assert_int_equal(kp_invalidate_key(s->pool, kp_str("b")), OTHERS);
-    assert_int_equal(left, OTHERS);
-    within = what;
-    s->allocations = memory ? -1 : 0;
-    kp_cancel(&request);
-    s->allocations = -1;
-    within = NULL;
-    assert_int_equal(s->cancelled, 1);
-}
-
-static void end_hurried(struct stage *s)
-{
-    while (left > 0) kp_job_done(leaving[--left], 0, NULL);
-    stage_fall(s);
-    assert_int_equal(s->destroyed, 1);
-    assert_int_equal(kp_loop_close(request.loop), 0);
-}
-
-static void many_resources_must_all_end_at_once_without_memory(void **state)
-{
-    static int things_of_b[MANY];
-    struct stage s;
-    kp_loop *loop;
-
-    (void)state;
-    stage_set(&s);
-    s.options.driver.flags = KP_NEVER_BLOCKS;
-    s.options.driver.destroy = destroy_slowly;
-    s.options.limits.max_live = KP_UNLIMITED;
-    stage_open(&s);
-    left = 0;
-    for (int i = 0; i < MANY; i++)
-        assert_int_equal(kp_add(s.pool, kp_str("b"), &things_of_b[i]), 0);
-    assert_int_equal(kp_loop_open(&loop), 0);
-    assert_true(kp_loop_dispatch(loop) >= -1); /* its thread waits for nothing */
-    s.allocations = 0;
-    assert_int_equal(kp_invalidate_key(s.pool, kp_str("b")), MANY);
-    assert_int_equal(left, MANY);
-    while (left > 0) kp_job_done(leaving[--left], 0, NULL);
-    s.allocations = -1;
-    assert_int_equal(kp_loop_close(loop), 0);
-    stage_fall(&s);
-}
-
-static void get_and_release(struct stage *s)
-{
-    kp_lease lease;
-
-    code_within = kp_get(s->pool, kp_str("a"), KP_IN_MS(5), &lease);
-    kp_release(&lease);
-}
-
-static void a_check_without_memory_for_its_job_must_be_refused_and_keep_the_resource(void **state)
-{
-    (void)state;
-    for (int memory = 0; memory < 2; memory++) {
-        struct stage s;
-        kp_stats stats;
-        stage_set(&s);
-        s.options.driver.validate = stage_validate;
-        s.options.limits.validate_after_ms = KP_NONE;
-        while_hurried(&s, get_and_release, memory);
-        assert_int_equal(code_within, memory ? 0 : KP_ENOMEM);
-        assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
-        assert_int_equal(stats.idle, 1);
-        assert_int_equal(stats.lent, 0);
-        kp_lease lease = stage_get(&s, "a");
-        kp_release(&lease);
-        end_hurried(&s);
-    }
-}
-
-static void a_resource_that_cannot_be_reset_for_want_of_memory_must_go(void **state)
-{
-    (void)state;
-    for (int memory = 0; memory < 2; memory++) {
-        struct stage s;
-        kp_stats stats;
-        stage_set(&s);
-        s.options.driver.reset = stage_reset;
-        while_hurried(&s, get_and_release, memory);
-        assert_int_equal(code_within, 0);
-        assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
-        assert_int_equal(stats.idle, memory);
-        assert_int_equal(stats.lent, 0);
-        assert_int_equal(s.destroyed, !memory);
-        end_hurried(&s);
-    }
-}
-
-static void cancel_when_invalid(const kp_event *event, void *ctx)
-{
-    (void)ctx;
-    if (event->kind == KP_EVENT_INVALID) kp_cancel(&request);
-}
-
-static void a_job_that_is_being_answered_must_not_be_hurried(void **state)
-{
-    struct stage s;
-    kp_loop *loop;
-    kp_stats stats;
-
-    (void)state;
-    stage_set(&s);
-    s.options.on_event = cancel_when_invalid;
-    s.options.driver.flags = KP_NEVER_BLOCKS;
-    s.options.driver.validate = stage_validate;
-    s.options.driver.cancel = stage_cancel;
-    s.options.limits.validate_after_ms = KP_NONE;
-    stage_open(&s);
-    assert_int_equal(kp_add(s.pool, kp_str("a"), &things[0]), 0);
-    assert_int_equal(kp_loop_open(&loop), 0);
-    request = (kp_request){ .loop = loop, .done = never_done };
-    s.validate = KP_PENDING;
-    assert_int_equal(kp_get_start(s.pool, kp_str("a"), NULL, &request), 0);
-    while (kp_loop_dispatch(loop) == 0) continue;
-    assert_int_equal(s.pending, 1);
-    kp_job_done(s.job, -1, NULL);
-    assert_int_equal(s.cancelled, 0);
-    assert_int_equal(s.destroyed, 1);
-    assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
-    assert_int_equal(stats.lent, 0);
-    assert_int_equal(stats.waiting, 0);
-    assert_int_equal(kp_loop_close(loop), 0);
-    stage_fall(&s);
-}
-
-/* ---- nobody shares what is being reset ------------------------------------------------------- */
-
-static int shared_within;
 
 /* Its room is not owed to another key any more, and a request would share it. */
 static int want_it_within_reset(kp_job *job, void *resource)
@@ -455,11 +255,6 @@ int main(void)
         cmocka_unit_test(refilling_must_wait_for_memory_and_go_on),
         cmocka_unit_test(what_others_added_meanwhile_must_be_in_the_pool_once),
         cmocka_unit_test(what_was_to_be_added_when_the_pool_closed_must_stay_the_givers),
-        cmocka_unit_test(a_thread_that_gives_up_must_leave_what_came_of_it_to_the_next),
-        cmocka_unit_test(many_resources_must_all_end_at_once_without_memory),
-        cmocka_unit_test(a_check_without_memory_for_its_job_must_be_refused_and_keep_the_resource),
-        cmocka_unit_test(a_resource_that_cannot_be_reset_for_want_of_memory_must_go),
-        cmocka_unit_test(a_job_that_is_being_answered_must_not_be_hurried),
         cmocka_unit_test(a_drained_resource_must_not_be_shared_while_it_is_reset),
         cmocka_unit_test(a_leak_that_nobody_listens_to_must_leave_the_lease_as_it_is),
         cmocka_unit_test(a_pool_of_no_keys_must_take_limits_and_lend_nothing),

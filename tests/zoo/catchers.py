@@ -20,7 +20,7 @@ NOT_RUN = 125
 # Folders with tests of one file each. `kit`, and the rest of `unit`, test parts without an animal.
 FOLDERS = ["zoo", "contract", "peers", "misuse", "faults", "fairness"]
 ALSO = ["unit/base_lines.c", "unit/base_lock.c", "unit/base_mail.c", "unit/base_slab.c",
-        "unit/base_timers.c", "unit/flow_short.c", "unit/core_request.c", "unit/core_invite.c",
+        "unit/base_timers.c", "unit/flow_jobs.c", "unit/core_request.c", "unit/core_invite.c",
         "unit/core_turn.c", "unit/core_too_late.c", "unit/core_spare.c", "unit/core_slot.c",
         "unit/core_held_up.c",
         "unit/hit_*.c", "torture/slow.c", "torture/keys.c", "torture/hits.c"]
