@@ -202,7 +202,7 @@ static int run(int argc, char **argv)
                         .timeout_ms = 5000 };
     struct target *targets;
     const char *value;
-    bool failed = false;
+    bool failed = false, servers;
     int files = 1;
 
     term_init();
@@ -211,10 +211,13 @@ static int run(int argc, char **argv)
     targets = read_urls(argc - optind, argv + optind, d.timeout_ms);
     d.need = doctor_budget(&d) * d.processes;
     (void)signal(SIGPIPE, SIG_IGN);             /* hiredis and TLS raise it */
-    for (struct target *t = targets; t->backend; t++)
+    servers = !targets->backend;                /* which ones is not said */
+    for (struct target *t = targets; t->backend; t++) {
         files = t->backend->files > files ? t->backend->files : files;
+        servers = servers || !t->backend->local;
+    }
     doctor_installed(&d);
-    doctor_system(&d, files);
+    doctor_system(&d, files, servers);
     for (struct target *t = targets; t->backend; t++)
         look_at(&d, t);
     if (d.json)

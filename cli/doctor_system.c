@@ -189,12 +189,14 @@ static void large_pages(struct doctor *d)
                    d->keys >= MANY_KEYS ? ": set transparent_hugepage to madvise" : "");
 }
 
-void doctor_system(struct doctor *d, int files)
+void doctor_system(struct doctor *d, int files, bool servers)
 {
     d->about = "system";
     open_files(d, files);
-    ports(d);
-    listen_queue(d);
+    if (servers) {
+        ports(d);
+        listen_queue(d);
+    }
     threads(d);
     large_pages(d);
 }

@@ -79,6 +79,17 @@ static void doctor_must_hold_ports_and_threads_against_the_budget(void **state)
     it_must_have_found("system", "threads", "fail", "raise ulimit -u, or use fewer");
 }
 
+static void what_only_servers_need_must_not_be_asked_of_files(void **state)
+{
+    (void)state;
+    RUN("doctor", "--json", "--size", "70000", "sqlite:x.db");
+    said_must_have(said.out, "\"open_files\"");
+    assert_null(strstr(said.out, "\"ports\""));
+    assert_null(strstr(said.out, "\"somaxconn\""));
+    RUN("doctor", "--json", "--size", "70000", "sqlite:x.db", "redis://127.0.0.1:1");
+    it_must_have_found("system", "ports", "fail", "70000 connections to one server");
+}
+
 static void no_large_pages(void)
 {
     if (prctl(PR_SET_THP_DISABLE, 1UL, 0UL, 0UL, 0UL) != 0)
@@ -188,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(open_files_must_be_held_against_the_budget),
         cmocka_unit_test(doctor_must_hold_ports_and_threads_against_the_budget),
+        cmocka_unit_test(what_only_servers_need_must_not_be_asked_of_files),
         cmocka_unit_test(doctor_must_tell_large_pages_of_pools_that_would_use_them),
         cmocka_unit_test(doctor_must_say_what_is_installed),
         cmocka_unit_test(doctor_must_tell_the_journal_mode_of_a_file_and_make_none),
