@@ -59,6 +59,27 @@ static void a_tour_that_cannot_go_on_must_say_why_and_leave_nothing_behind(void 
     }
 }
 
+static void begin_with_small_files(void)
+{
+    struct rlimit limit = { 4096, 4096 };
+
+    begin_there();
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+        _exit(126);
+}
+
+/* As with a full disk. */
+static void a_tour_whose_files_may_not_grow_must_say_why_and_leave_nothing_behind(void **state)
+{
+    (void)state;
+    run_before = begin_with_small_files;
+    RUN("demo");
+    assert_int_equal(said.status, 3);
+    said_must_have(said.err, "eu-west.db: ");
+    assert_int_equal(rmdir(temporary), 0);
+    assert_int_equal(mkdir(temporary, 0700), 0);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -103,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(demo_must_leave_nothing_behind),
         cmocka_unit_test(a_tour_that_cannot_go_on_must_say_why_and_leave_nothing_behind),
+        cmocka_unit_test(a_tour_whose_files_may_not_grow_must_say_why_and_leave_nothing_behind),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
