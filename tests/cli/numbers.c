@@ -155,6 +155,53 @@ static void whatever_was_due_must_have_been_served_or_not(void **state)
     }
 }
 
+/* Requests come by the seed, 100 on average. None of them can wait for longer than the run. */
+static void an_open_loop_must_keep_to_its_rate(void **state)
+{
+    json_t *o;
+
+    (void)state;
+    RUN("bench", url, "-c", "2", "-r", "200", "-z", "500ms", "--seed", "7", "-o", "json");
+    assert_int_equal(said.status, 0);
+    o = said_object("keyedpool-bench-1");
+    must_be(o, "result", "operations", 1, 200);
+    must_be(o, "result", "unserved", 50 - number_at(o, "result", "operations"),
+            200 - number_at(o, "result", "operations"));
+    must_be(o, "wait", "max_ns", 1, 1e9 * number_at(o, "result", "seconds"));
+    json_decref(o);
+}
+
+/* With this seed the second request would be due after 89 s. */
+static void clients_that_wait_for_a_request_must_end_with_the_run(void **state)
+{
+    json_t *o;
+
+    (void)state;
+    RUN("bench", url, "-c", "3", "-r", "0.01", "-z", "50ms", "--seed", "2", "-o", "json");
+    assert_int_equal(said.status, 0);
+    o = said_object("keyedpool-bench-1");
+    must_be(o, "result", "operations", 1, 1);
+    must_be(o, "result", "seconds", 0.05, 80);
+    json_decref(o);
+}
+
+/* With this seed one client asks for all of them in its first 13 requests; with zipf 10 only for the
+ * first in 400. Here it has about 100. */
+static void keys_must_be_asked_for_as_zipf_says(void **state)
+{
+    static const struct { const char *zipf; double keys; } cases[] = { { "0", 5 }, { "10", 1 } };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        RUN("bench", url, "-k5", "-c1", "-r200", "-z500ms", "--seed=1", "--zipf", cases[i].zipf,
+            "-ojson");
+        json_t *o = said_object("keyedpool-bench-1");
+
+        must_be(o, "stats", "keys_made", cases[i].keys, cases[i].keys);
+        json_decref(o);
+    }
+}
+
 /* ---- the same as text ------------------------------------------------------------------------ */
 
 /* The number from here to `end`, whatever stands between its digits. */
@@ -226,6 +273,9 @@ int main(void)
         cmocka_unit_test(what_was_measured_must_fit_together),
         cmocka_unit_test(one_client_with_one_key_must_be_served_fairly),
         cmocka_unit_test(whatever_was_due_must_have_been_served_or_not),
+        cmocka_unit_test(an_open_loop_must_keep_to_its_rate),
+        cmocka_unit_test(clients_that_wait_for_a_request_must_end_with_the_run),
+        cmocka_unit_test(keys_must_be_asked_for_as_zipf_says),
         cmocka_unit_test(the_report_must_have_each_percentile_and_a_histogram_of_all),
         cmocka_unit_test(the_report_must_say_that_a_load_was_too_much),
     };

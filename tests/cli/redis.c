@@ -137,6 +137,21 @@ static void bench_must_say_that_nobody_listens(void **state)
     nothing_must_show(REDIS_SECRET);
 }
 
+/* The first connection is that of the admin. */
+static void bench_must_say_what_a_get_failed_of(void **state)
+{
+    redisContext *admin = redis_admin();
+
+    (void)state;
+    assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 3"));
+    RUN("bench", url, "-c", "8", "--size", "8", "-z", "200ms");
+    assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 1000"));
+    redisFree(admin);
+    assert_int_equal(said.status, 1);
+    said_must_have(said.out, "\n  first error: get redis://127.0.0.1");
+    said_must_have(said.out, "max number of clients");
+}
+
 /* The first line of progress has come. */
 static void bench_must_end_in_time_when_the_server_dies(void **state)
 {
@@ -253,6 +268,7 @@ int main(void)
         cmocka_unit_test(no_colon_must_be_looked_for_behind_a_url),
         cmocka_unit_test(a_bracket_must_show_no_password),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
+        cmocka_unit_test(bench_must_say_what_a_get_failed_of),
         cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
         cmocka_unit_test(bench_must_say_that_the_server_hangs),
         cmocka_unit_test(a_report_must_not_go_to_a_server),
