@@ -166,6 +166,7 @@ static void bench_must_end_in_time_when_the_server_dies(void **state)
     result = json_object_get(o, "result");
     assert_true(json_integer_value(json_object_get(result, "errors")) > 0);
     assert_non_null(strstr(text_at(result, "first_error"), "redis://127.0.0.1"));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "stats"), "lent")), 0);
     json_decref(o);
     nothing_must_show(REDIS_SECRET);
 }
@@ -186,6 +187,22 @@ static void bench_must_say_that_the_server_hangs(void **state)
     assert_int_equal(said.status, 1);
     said_must_have(said.out, "\n  first error: ");
     said_must_have(said.out, ": no answer in time");
+}
+
+static void bench_must_count_who_waited_in_vain(void **state)
+{
+    json_t *o, *result;
+
+    (void)state;
+    run_meanwhile = hang;
+    RUN("bench", url, "-c", "8", "--size", "1", "-z", "300ms", "-P", "100ms", "--timeout", "200ms",
+        "-o", "json");
+    assert_int_equal(kill(redis.server.pid, SIGCONT), 0);
+    assert_int_equal(said.status, 1);
+    o = said_object("keyedpool-bench-1");
+    result = json_object_get(o, "result");
+    assert_true(json_integer_value(json_object_get(result, "timeouts")) > 0);
+    json_decref(o);
 }
 
 /* Its number would be that of a connection, and the report be told to the server. */
@@ -271,6 +288,7 @@ int main(void)
         cmocka_unit_test(bench_must_say_what_a_get_failed_of),
         cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
         cmocka_unit_test(bench_must_say_that_the_server_hangs),
+        cmocka_unit_test(bench_must_count_who_waited_in_vain),
         cmocka_unit_test(a_report_must_not_go_to_a_server),
         cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
         cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),
