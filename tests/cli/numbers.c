@@ -119,6 +119,8 @@ static void what_was_measured_must_fit_together(void **state)
     must_be(o, "fairness", "jain_keys_wait", 0.5, 1);
     must_be(o, "client_time", "hold",
             0.5 * number_at(o, "hold", "mean_ns") * done / 3e9 / seconds, 1);
+    must_be(o, "client_time", "wait", 0.5 * number_at(o, "wait", "mean_ns") * done / 3e9 / seconds,
+            1);
     must_be(o, "client_time", "give_back", 1e-9, 1);
     must_be(o, "stats", "lent", 0, 0);
     json_decref(o);
