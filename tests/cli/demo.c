@@ -4,7 +4,9 @@
  */
 #include "cli/run.h"
 
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -80,6 +82,27 @@ static void a_tour_whose_files_may_not_grow_must_say_why_and_leave_nothing_behin
     assert_int_equal(mkdir(temporary, 0700), 0);
 }
 
+/* A file system of its own, which has room for a database but not for a table. 126: only root may
+ * have one. */
+static void begin_on_a_small_disk(void)
+{
+    begin_there();
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", temporary, "tmpfs", 0, "size=40k") != 0)
+        _exit(126);
+}
+
+static void a_tour_on_a_full_disk_must_say_that_it_is_full(void **state)
+{
+    (void)state;
+    run_before = begin_on_a_small_disk;
+    RUN("demo");
+    if (said.status == 126)
+        skip();
+    assert_int_equal(said.status, 3);
+    said_must_have(said.err, "eu-west.db: database or disk is full");
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -125,6 +148,7 @@ int main(void)
         cmocka_unit_test(demo_must_leave_nothing_behind),
         cmocka_unit_test(a_tour_that_cannot_go_on_must_say_why_and_leave_nothing_behind),
         cmocka_unit_test(a_tour_whose_files_may_not_grow_must_say_why_and_leave_nothing_behind),
+        cmocka_unit_test(a_tour_on_a_full_disk_must_say_that_it_is_full),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
