@@ -59,7 +59,7 @@ static void bench_must_say_why_it_is_not_let_in_without_the_password(void **stat
     it_must_fail(3, "password authentication failed for user \"app\" (28P01)");
     nothing_must_show("no-such-word");
     RUN("bench", with("slash/at@no-such-word"), "-z", "100ms");
-    it_must_fail(2, "write '/', '?', '#' in a password as %2F, %3F, %23");
+    it_must_fail(2, "write '/', '?', '#' in a user or password as %2F, %3F, %23");
     RUN("bench", "postgres://me:hu@sh@127.0.0.1:1/db", "-z", "100ms");
     it_must_fail(2, "and '@' there and after a path as %40");
     nothing_must_show("sh@");

@@ -91,12 +91,31 @@ static void a_slash_too_many_must_show_no_password(void **state)
     for (int i = 0; i < 3; i++) {
         (void)snprintf(wrong, sizeof wrong, "%s:///me:open?sesame@127.0.0.1/1", schemes[i]);
         RUN("bench", wrong, "-z", "1ms");
-        it_must_fail(2, "in a password as %2F");
+        it_must_fail(2, "in a user or password as %2F");
         nothing_must_show("open");
         RUN("doctor", wrong);
-        it_must_fail(2, "in a password as %2F");
+        it_must_fail(2, "in a user or password as %2F");
         nothing_must_show("open");
     }
+}
+
+/* Nor is a user who has one a host. But a path may have colons. */
+static void a_slash_in_a_user_must_show_no_password(void **state)
+{
+    static const char *const wrong[] = { "redis://corp/me:open@h", "redis://corp/me:open?sesame@h",
+                                         "postgres://corp/me:open@127.0.0.1:1/db",
+                                         "http://[::1]/me:open@h" };
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        RUN("doctor", wrong[i]);
+        it_must_fail(2, "in a user or password as %2F");
+        nothing_must_show("open");
+    }
+    RUN("doctor", "redis://127.0.0.1/a@b:c");
+    it_must_fail(2, "its database is not a number");
+    RUN("bench", "http://127.0.0.1:1/?at=12:30&to=a%40b", "-z", "1ms");
+    it_must_fail(3, "Failed to connect");
 }
 
 /* Where a bracket is not closed, there is none that belongs to the host. */
@@ -118,7 +137,7 @@ static void a_bracket_must_show_no_password(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         RUN("doctor", wrong[i]);
-        it_must_fail(2, "in a password as %2F");
+        it_must_fail(2, "in a user or password as %2F");
         nothing_must_show("open");
     }
     RUN("doctor", "redis://[::1]/1/a@b");
@@ -282,6 +301,7 @@ int main(void)
         cmocka_unit_test(a_password_may_be_told_by_the_environment),
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
         cmocka_unit_test(a_slash_too_many_must_show_no_password),
+        cmocka_unit_test(a_slash_in_a_user_must_show_no_password),
         cmocka_unit_test(no_colon_must_be_looked_for_behind_a_url),
         cmocka_unit_test(a_bracket_must_show_no_password),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
