@@ -254,6 +254,7 @@ static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **s
     it_must_have_found(NULL, "connections", "warn", "that leaves 11, the pools may open 12");
     RUN("doctor", "--json", url, "--size", "4", "--processes", "4");
     it_must_have_found(NULL, "connections", "fail", "or lower budget.max_live to 3");
+    assert_null(strstr(said.out, " processes"));
     RUN("doctor", "--json", url, "--size", "4", "--processes", "13");
     it_must_have_found(NULL, "connections", "fail", "raise it, or run at most 12 processes");
     assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 1"));
