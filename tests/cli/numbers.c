@@ -189,8 +189,8 @@ static void clients_that_wait_for_a_request_must_end_with_the_run(void **state)
     json_decref(o);
 }
 
-/* With this seed one client asks for all of them in its first 13 requests; with zipf 10 only for the
- * first in 400. Here it has about 100. */
+/* With this seed one client asks for all of them in its first 13 requests; with zipf 10 for the
+ * first one only, 400 times. Here it has about 100. */
 static void keys_must_be_asked_for_as_zipf_says(void **state)
 {
     static const struct { const char *zipf; double keys; } cases[] = { { "0", 5 }, { "10", 1 } };
