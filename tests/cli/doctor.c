@@ -25,23 +25,6 @@ static int stop(void **state)
     return system(command);
 }
 
-/* A number of the plan, or of the finding of this check. */
-static int64_t number_at(const json_t *o, const char *check, const char *name)
-{
-    const json_t *in = json_object_get(o, "plan"), *f;
-    size_t i;
-
-    json_array_foreach(json_object_get(o, "findings"), i, f)
-    {
-        if (check && strcmp(text_at(f, "check"), check) == 0)
-            in = f;
-    }
-    in = json_object_get(in, name);
-    if (!json_is_integer(in))
-        fail_msg("%s of %s is no number in: %s", name, check ? check : "the plan", said.out);
-    return json_integer_value(in);
-}
-
 static void numbers_must_be_those_that_were_asked_for(void **state)
 {
     static const struct { const char *name; int64_t value; } plan[] = {
@@ -55,14 +38,14 @@ static void numbers_must_be_those_that_were_asked_for(void **state)
         "--json", "-c5", "-k3");
     o = said_object("keyedpool-doctor-1");
     for (size_t i = 0; i < sizeof plan / sizeof *plan; i++)
-        assert_int_equal(number_at(o, NULL, plan[i].name), plan[i].value);
-    assert_int_equal(number_at(o, "open_files", "need"), 11 + 64);
-    assert_true(number_at(o, "open_files", "limit") >= 11 + 64);
-    assert_int_equal(number_at(o, "threads", "need"), 5 + 2);
+        assert_int_equal(found_number(o, NULL, plan[i].name), plan[i].value);
+    assert_int_equal(found_number(o, "open_files", "need"), 11 + 64);
+    assert_true(found_number(o, "open_files", "limit") >= 11 + 64);
+    assert_int_equal(found_number(o, "threads", "need"), 5 + 2);
     json_decref(o);
     RUN("doctor", "--json", "-k3", "--size=7", "--max-live=60");
     o = said_object("keyedpool-doctor-1");
-    assert_int_equal(number_at(o, NULL, "connections"), 3 * 7);
+    assert_int_equal(found_number(o, NULL, "connections"), 3 * 7);
     json_decref(o);
 }
 

@@ -242,6 +242,7 @@ static void a_report_must_not_go_to_a_server(void **state)
 static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **state)
 {
     redisContext *admin = redis_admin();
+    json_t *o;
 
     (void)state;
     assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 12"));
@@ -250,6 +251,11 @@ static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **s
     it_must_have_found(NULL, "version", "ok", "Redis ");
     it_must_have_found(NULL, "connections", "ok", "maxclients allows 12, 1 are in use");
     nothing_must_show(REDIS_SECRET);
+    o = said_object("keyedpool-doctor-1");
+    assert_int_equal(found_number(o, "connections", "limit"), 12);
+    assert_int_equal(found_number(o, "connections", "in_use"), 1);
+    assert_int_equal(found_number(o, "connections", "need"), 10);
+    json_decref(o);
     RUN("doctor", "--json", url, "--size", "12");
     it_must_have_found(NULL, "connections", "warn", "that leaves 11, the pools may open 12");
     RUN("doctor", "--json", url, "--size", "4", "--processes", "4");
@@ -266,14 +272,21 @@ static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **s
 
 static void doctor_must_say_that_the_server_ends_idle_ones_first(void **state)
 {
+    json_t *o;
+
     (void)state;
     RUN("doctor", "--json", url);
     it_must_have_found(NULL, "idle", "ok", "never closes idle connections (timeout)");
     redis_do("OK", "CONFIG SET timeout 600");
     RUN("doctor", "--json", url);
     it_must_have_found(NULL, "idle", "warn", "set limits.idle_ttl_ms below");
+    it_must_have_found(NULL, "idle", "warn", "after 10.0 min (timeout), the pool keeps them for 1");
     RUN("doctor", "--json", url, "--idle", "599s");
     it_must_have_found(NULL, "idle", "ok", "(timeout), the pool after");
+    o = said_object("keyedpool-doctor-1");
+    assert_int_equal(found_number(o, "idle", "server_ms"), 600000);
+    assert_int_equal(found_number(o, "idle", "pool_ms"), 599000);
+    json_decref(o);
     redis_do("OK", "CONFIG SET timeout 0");
 }
 
