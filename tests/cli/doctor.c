@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 static char folder[] = "/tmp/keyedpool-cli-XXXXXX";
 
@@ -175,6 +176,11 @@ static void doctor_must_look_into_a_folder(void **state)
     char url[96];
 
     (void)state;
+    (void)snprintf(url, sizeof url, "sqlite:%s/empty", folder);
+    assert_int_equal(mkdir(strchr(url, '/'), 0700), 0);
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "folder", "ok", "files can be created in it; .db files: 0");
+    assert_null(strstr(said.out, "\"connect\""));
     (void)snprintf(url, sizeof url, "sqlite:%s/all/", folder);
     RUN("doctor", "--json", url);
     assert_int_equal(said.status, 1);
