@@ -300,9 +300,10 @@ static void doctor_must_say_why_a_server_is_not_reached_or_not_seen(void **state
     RUN("doctor", "--json", url, "--timeout", "200ms");
     assert_int_equal(kill(redis.server.pid, SIGCONT), 0);
     it_must_have_found(NULL, "connect", "fail", "(110)");
-    redis_do("OK", "ACL SETUSER narrow on >narrow-gate +@all -config");
+    redis_do("OK", "ACL SETUSER narrow on >narrow-gate +@all -config -info");
     RUN("doctor", "--json", with("narrow:narrow-gate@"));
     it_must_have_found(NULL, "connect", "ok", "connected in");
+    it_must_have_found(NULL, "version", "warn", "INFO cannot be read: NOPERM");
     it_must_have_found(NULL, "maxclients", "warn", "maxclients cannot be read: NOPERM");
     it_must_have_found(NULL, "timeout", "warn", "timeout cannot be read: NOPERM");
     nothing_must_show("narrow-gate");
