@@ -203,7 +203,7 @@ static int run(int argc, char **argv)
     struct target *targets;
     const char *value;
     bool failed = false, servers;
-    int files = 1;
+    int64_t files;
 
     term_init();
     for (int id; (id = args_next(&doctor_command.page, argc, argv, &value)) != ARGS_END;)
@@ -211,9 +211,12 @@ static int run(int argc, char **argv)
     targets = read_urls(argc - optind, argv + optind, d.timeout_ms);
     d.need = doctor_budget(&d) * d.processes;
     (void)signal(SIGPIPE, SIG_IGN);             /* hiredis and TLS raise it */
+    files = doctor_budget(&d);
     servers = !targets->backend;                /* which ones is not said */
     for (struct target *t = targets; t->backend; t++) {
-        files = t->backend->files > files ? t->backend->files : files;
+        int64_t all = t->backend->files * doctor_budget(&d) + t->backend->key_files * d.keys;
+
+        files = all > files ? all : files;
         servers = servers || !t->backend->local;
     }
     doctor_installed(&d);
