@@ -35,6 +35,34 @@ static void begin_for_good(void)
     begin_without_a_terminal();
 }
 
+static void the_tour_must_find_what_its_chapters_promise(void **state)
+{
+    static const char *const found[] = {
+        "\n1. Regions as keys\n", "made for this request\n", "taken from the pool\n",
+        "the limit: max_live = 4; the oldest lease: ", "by 'tour'\n",
+        "SQLITE_BUSY: 0 times, other errors: 0; writing connections made: 1\n",
+        "fine, answered by us-east\n", "fine, answered by ap-south\n",
+        "still usable by its borrower, and destroyed when it comes back\n",
+        "'careless' left 1 statement open and a transaction, which was rolled back",
+        "the next borrower finds no transaction and no statement\n", "lent: 2\n",
+        "eu-north goes back next\n", "eu-west goes back next\n", "lent: 0\n",
+        "idle readers of eu-west: 1\n", "live: 12; idle ones of other keys evicted",
+        "KP_ETIMEDOUT, limited by budget.max_live\n", "a new get is answered KP_ECLOSED: ",
+        "closed; still out: 0\n", "\n  all keys ", " connections were opened, "
+    };
+    const char *at;
+
+    (void)state;
+    run_before = begin_there;
+    RUN("demo");
+    assert_int_equal(said.status, 0);
+    at = said.out;
+    for (size_t i = 0; i < sizeof found / sizeof *found; i++) {     /* in this order */
+        if (!(at = strstr(at, found[i])))
+            fail_msg("no '%s' at its place in: %s", found[i], said.out);
+    }
+}
+
 static rlim_t most_files;
 
 static void begin_with_few_files(void)
@@ -145,6 +173,7 @@ static void demo_must_leave_nothing_behind(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_tour_must_find_what_its_chapters_promise),
         cmocka_unit_test(demo_must_leave_nothing_behind),
         cmocka_unit_test(a_tour_that_cannot_go_on_must_say_why_and_leave_nothing_behind),
         cmocka_unit_test(a_tour_whose_files_may_not_grow_must_say_why_and_leave_nothing_behind),
