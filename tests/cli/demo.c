@@ -4,6 +4,7 @@
  */
 #include "cli/run.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -170,11 +171,46 @@ static void demo_must_leave_nothing_behind(void **state)
     assert_int_equal(mkdir(temporary, 0700), 0);
 }
 
+/* It has begun, and cannot end yet: the pipe has room for less than half of what it says. */
+static void a_signal_must_end_the_tour_and_leave_nothing_behind(void **state)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    char said_so_far[512];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        int out[2], status;
+        pid_t pid;
+
+        assert_int_equal(pipe(out), 0);
+        assert_true(fcntl(out[1], F_SETPIPE_SZ, 4096) > 0);
+        pid = fork();
+        if (pid == 0) {
+            begin_there();
+            if (dup2(out[1], 1) >= 0 && close(out[0]) == 0 && close(out[1]) == 0)
+                (void)execl(KP_COMMAND, KP_COMMAND, "demo", (char *)NULL);
+            _exit(127);
+        }
+        (void)close(out[1]);
+        assert_int_equal(read(out[0], said_so_far, 1), 1);
+        assert_int_equal(kill(pid, signals[i]), 0);
+        while (read(out[0], said_so_far, sizeof said_so_far) > 0)
+            ;
+        (void)close(out[0]);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 130);
+        assert_int_equal(rmdir(temporary), 0);
+        assert_int_equal(mkdir(temporary, 0700), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_tour_must_find_what_its_chapters_promise),
         cmocka_unit_test(demo_must_leave_nothing_behind),
+        cmocka_unit_test(a_signal_must_end_the_tour_and_leave_nothing_behind),
         cmocka_unit_test(a_tour_that_cannot_go_on_must_say_why_and_leave_nothing_behind),
         cmocka_unit_test(a_tour_whose_files_may_not_grow_must_say_why_and_leave_nothing_behind),
         cmocka_unit_test(a_tour_on_a_full_disk_must_say_that_it_is_full),
