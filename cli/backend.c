@@ -109,11 +109,13 @@ static void put_settings(struct text *t, const char *from)
     }
 }
 
-/* Does it look like "u:a/b@host" or "u:a@b@host", with a password that should have been encoded? A
- * library would take parts of that for a port, a host or a path, and show them in its complaint. */
+/* Does it look like "u:a/b@host", "u:a@b@host" or "u/v:a@host", with a user or a password that
+ * should have been encoded? A library would take parts of that for a port, a host or a path, and
+ * show them in its complaint. */
 static bool is_ambiguous(const char *rest)
 {
     const char *end = rest + strcspn(rest, "/?#"), *at = memchr(rest, '@', (size_t)(end - rest));
+    const char *colon;
     size_t address = *rest ? 1 + strspn(rest + 1, "0123456789abcdefABCDEF:.") : 0;
 
     if (at && memchr(at + 1, '@', (size_t)(end - at - 1)))
@@ -122,7 +124,8 @@ static bool is_ambiguous(const char *rest)
         return strchr(rest, '@') && memchr(rest, ':', strcspn(rest, "?#"));
     if (*rest == '[' && rest[address] == ']')
         rest += address;                /* its colons are not before a password */
-    return strchr(end, '@') && memchr(rest, ':', (size_t)(end - rest));
+    colon = memchr(rest, ':', strcspn(rest, "?#"));
+    return colon && strchr(colon > end ? colon : end, '@');
 }
 
 static void show(struct target *t)
@@ -227,8 +230,8 @@ bool target_read(struct target *t, const char *url, char *why, size_t size)
             (void)snprintf(why, size, "%s: a port is a number from 1 to 65535", t->shown);
             return false;
         }
-        (void)snprintf(why, size, "write '/', '?', '#' in a password as %%2F, %%3F, %%23, and '@' "
-                       "there and after a path as %%40");
+        (void)snprintf(why, size, "write '/', '?', '#' in a user or password as %%2F, %%3F, %%23, "
+                       "and '@' there and after a path as %%40");
         return !is_ambiguous(url + length);
     }
     (void)snprintf(t->shown, sizeof t->shown, "%s", url);

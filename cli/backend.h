@@ -32,7 +32,8 @@ struct doctor;
 struct backend {
     const char *library;        /* "libpq" */
     const char *operation, *writing;    /* "SELECT 1"; what --write does, or NULL */
-    int   files;                /* how many files a connection has open */
+    int   files, key_files;     /* how many files a connection has open; and its key, besides */
+    bool  local;                /* files of this machine, not connections to a server */
     bool  one_key;              /* the key is the place: there cannot be several on one server */
     int   no_place;             /* kp_why.vendor_code when a key makes no sense as a place */
     const char *(*version)(void);       /* of the library */

@@ -141,17 +141,16 @@ static void share_demand(struct bench *b)
         b->share[i] /= sum;
 }
 
-/* A SQLite connection in WAL mode has two files open, and each database one more. */
 static void raise_open_files(const struct bench_plan *plan)
 {
     int64_t live = plan->keys * (plan->size + (plan->write_pct ? 1 : 0));
-    int files = plan->target.backend->files;
+    const struct backend *b = plan->target.backend;
     struct rlimit limit;
     rlim_t want;
 
     if (plan->max_live > 0 && plan->max_live < live)
         live = plan->max_live;
-    want = (rlim_t)(files * live + (files > 1 ? plan->keys : 0) + 64);
+    want = (rlim_t)(b->files * live + b->key_files * plan->keys + 64);
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
         return;
     limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;

@@ -11,23 +11,29 @@
 
 /* ---- 1 --------------------------------------------------------------------------------------- */
 
-static int make_table(kp_lease *lease, void *arg)
+enum { WHY = 200 };
+
+static int make_table(kp_lease *lease, void *why)
 {
     static const char sql[] = "CREATE TABLE IF NOT EXISTS visits"
                               " (id INTEGER PRIMARY KEY, who TEXT)";
+    sqlite3 *db = kp_sqlite_db(lease);
 
-    (void)arg;
-    return sqlite3_exec(kp_sqlite_db(lease), sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -1;
+    if (sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    (void)snprintf(why, WHY, "%s", sqlite3_errmsg(db));
+    return -1;
 }
 
 static void make_region(struct demo *d, enum demo_region region)
 {
     kp_sqlite_key key = demo_key(d, region, KP_SQLITE_WRITER);
+    char text[WHY] = "";
     kp_why why = { 0 };
     kp_plan plan = { .ask.why = &why };
 
-    if (kp_use(d->pool, KP_KEY(&key), &plan, make_table, NULL) != 0)
-        demo_fail(d, key.file, why.text[0] ? why.text : "cannot make a table in it");
+    if (kp_use(d->pool, KP_KEY(&key), &plan, make_table, text) != 0)
+        demo_fail(d, key.file, text[0] ? text : why.text);
 }
 
 static void regions(struct demo *d)

@@ -171,6 +171,7 @@ static int run(int argc, char **argv)
     term_take(&signals, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);   /* taken between chapters */
     (void)signal(SIGPIPE, SIG_IGN);                     /* the folder must be removed */
+    (void)signal(SIGXFSZ, SIG_IGN);
 
     set_stage(d);
     printf("keyedpool %d.%d.%d on SQLite %s, files in %s\n", KP_VERSION_MAJOR, KP_VERSION_MINOR,

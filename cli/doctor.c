@@ -202,8 +202,8 @@ static int run(int argc, char **argv)
                         .timeout_ms = 5000 };
     struct target *targets;
     const char *value;
-    bool failed = false;
-    int files = 1;
+    bool failed = false, servers;
+    int64_t files;
 
     term_init();
     for (int id; (id = args_next(&doctor_command.page, argc, argv, &value)) != ARGS_END;)
@@ -211,10 +211,16 @@ static int run(int argc, char **argv)
     targets = read_urls(argc - optind, argv + optind, d.timeout_ms);
     d.need = doctor_budget(&d) * d.processes;
     (void)signal(SIGPIPE, SIG_IGN);             /* hiredis and TLS raise it */
-    for (struct target *t = targets; t->backend; t++)
-        files = t->backend->files > files ? t->backend->files : files;
+    files = doctor_budget(&d);
+    servers = !targets->backend;                /* which ones is not said */
+    for (struct target *t = targets; t->backend; t++) {
+        int64_t all = t->backend->files * doctor_budget(&d) + t->backend->key_files * d.keys;
+
+        files = all > files ? all : files;
+        servers = servers || !t->backend->local;
+    }
     doctor_installed(&d);
-    doctor_system(&d, files);
+    doctor_system(&d, files, servers);
     for (struct target *t = targets; t->backend; t++)
         look_at(&d, t);
     if (d.json)

@@ -54,8 +54,8 @@ void doctor_idle(struct doctor *d, const char *setting, int64_t server_ms);
 
 void doctor_installed(struct doctor *d);
 
-/* `files`: how many files a connection has open. */
-void doctor_system(struct doctor *d, int files);
+/* `files`: how many the pool may have open. `servers`: are there some to connect to? */
+void doctor_system(struct doctor *d, int64_t files, bool servers);
 
 /* ---- doctor_report.c: to standard output ----------------------------------------------------- */
 

@@ -87,9 +87,9 @@ static int64_t as_count(rlim_t limit)
     return limit == RLIM_INFINITY || limit > INT64_MAX ? INT64_MAX : (int64_t)limit;
 }
 
-static void open_files(struct doctor *d, int files)
+static void open_files(struct doctor *d, int64_t files)
 {
-    int64_t need = files * doctor_budget(d) + (files > 1 ? d->keys : 0) + 64;
+    int64_t need = files + 64;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -189,12 +189,14 @@ static void large_pages(struct doctor *d)
                    d->keys >= MANY_KEYS ? ": set transparent_hugepage to madvise" : "");
 }
 
-void doctor_system(struct doctor *d, int files)
+void doctor_system(struct doctor *d, int64_t files, bool servers)
 {
     d->about = "system";
     open_files(d, files);
-    ports(d);
-    listen_queue(d);
+    if (servers) {
+        ports(d);
+        listen_queue(d);
+    }
     threads(d);
     large_pages(d);
 }

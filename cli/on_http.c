@@ -97,7 +97,8 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
 }
 
 const struct backend http_backend = {
-    .library = "libcurl", .operation = "GET", .files = 1, .one_key = true,
+    .library = "libcurl", .operation = "GET", .one_key = true,
+    .files = 3,                         /* the socket, and two by which libcurl wakes itself */
     .no_place = CURLE_URL_MALFORMAT, .version = version,
     .open = open_pool, .operate = operate, .examine = examine,
 };

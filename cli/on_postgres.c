@@ -78,8 +78,8 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */
 
-/* The columns of `question`; a limit of -1 is none. Every role sees who is connected, if not what
- * they do. */
+/* The columns of `question`; a limit of -1 is none. A superuser is held to that of the server
+ * alone. Every role sees who is connected, if not what they do. */
 enum {
     VERSION, MOST, USED, ROLE_MOST, ROLE_USED, DATABASE_MOST, DATABASE_USED, IDLE_MS, COLUMNS
 };
@@ -89,8 +89,10 @@ static const char question[] =
     " current_setting('max_connections')::bigint - CASE WHEN r.rolsuper THEN 0 ELSE"
     "  current_setting('superuser_reserved_connections')::bigint +"
     "  coalesce(current_setting('reserved_connections', true)::bigint, 0) END,"
-    " count(a.pid), r.rolconnlimit, count(a.pid) FILTER (WHERE a.usesysid = r.oid),"
-    " d.datconnlimit, count(a.pid) FILTER (WHERE a.datid = d.oid),"
+    " count(a.pid), CASE WHEN r.rolsuper THEN -1 ELSE r.rolconnlimit END,"
+    " count(a.pid) FILTER (WHERE a.usesysid = r.oid),"
+    " CASE WHEN r.rolsuper THEN -1 ELSE d.datconnlimit END,"
+    " count(a.pid) FILTER (WHERE a.datid = d.oid),"
     " coalesce((SELECT setting::bigint FROM pg_settings WHERE name = 'idle_session_timeout'), 0) "
     "FROM pg_roles r JOIN pg_database d ON d.datname = current_database() "
     "LEFT JOIN pg_stat_activity a ON a.datid IS NOT NULL AND a.pid <> pg_backend_pid() "

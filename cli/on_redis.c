@@ -95,8 +95,12 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
     int64_t used = strtoll(field(info, "connected_clients:"), NULL, 10) - 1, most, idle_s;
 
     (void)t;
-    doctor_say(d, *server ? MARK_OK : MARK_WARN, "version", "Redis %.*s",
-               *server ? (int)strcspn(server, "\r\n") : 1, *server ? server : "?");
+    if (*server)
+        doctor_say(d, MARK_OK, "version", "Redis %.*s", (int)strcspn(server, "\r\n"), server);
+    else
+        doctor_say(d, MARK_WARN, "version", "INFO cannot be read: %s",
+                   !info ? fault(c) : info->type == REDIS_REPLY_ERROR ? info->str
+                                                                      : "it names no version");
     most = setting(d, c, "maxclients");
     if (most >= 0)
         doctor_room(d, "connections", "maxclients", most, used > 0 ? used : 0);

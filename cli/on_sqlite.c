@@ -257,7 +257,8 @@ static void prepare(struct bench *b)
 }
 
 const struct backend sqlite_backend = {
-    .library = "sqlite", .operation = "read", .writing = "write", .files = 2, .version = version,
-    .open = open_pool, .key = key, .operate = operate, .prepare = prepare,
-    .visit = visit, .examine = examine,
+    .library = "sqlite", .operation = "read", .writing = "write",
+    .files = 2, .key_files = 1,         /* the database and its -wal; -shm */
+    .local = true, .version = version, .open = open_pool, .key = key, .operate = operate,
+    .prepare = prepare, .visit = visit, .examine = examine,
 };

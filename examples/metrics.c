@@ -32,13 +32,16 @@ static void log_failures(const kp_event *event, void *ctx)
 
 struct report { kp_pool *pool; FILE *to; };
 
-/* A key may be any text, and a label may not. */
+/* A key may be any text, and a label may not. All of it, or two keys would look the same. */
 static int write_key(kp_key key, const kp_stats *stats, void *arg)
 {
     struct report *r = arg;
-    char           text[80];
+    size_t         size = kp_key_text(r->pool, key, NULL, 0) + 1;
+    char          *text = malloc(size);
 
-    kp_key_text(r->pool, key, text, sizeof text);
+    if (!text)
+        return KP_ENOMEM;
+    kp_key_text(r->pool, key, text, size);
     fputs("keyedpool_key_lent{key=\"", r->to);
     for (const char *p = text; *p; p++) {
         if (*p == '\\' || *p == '"' || *p == '\n')
@@ -46,6 +49,7 @@ static int write_key(kp_key key, const kp_stats *stats, void *arg)
         fputc(*p == '\n' ? 'n' : *p, r->to);
     }
     fprintf(r->to, "\"} %" PRIu64 "\n", stats->lent);
+    free(text);
     return 0;
 }
 
@@ -65,6 +69,8 @@ static void write_metrics(kp_pool *pool, FILE *to)
     kp_each_key(pool, write_key, &report);
 }
 
+#define DEEP "/of/them/is/there/and/the/names/of/real/ones/are/at/times/as/long/as/this/one"
+
 /* Three keys: a writer that wrote, a reader that is lent now, and one whose file is not there. */
 static int use(kp_pool *pool, kp_lease *reader)
 {
@@ -75,7 +81,7 @@ static int use(kp_pool *pool, kp_lease *reader)
         rc = sqlite3_exec(kp_sqlite_db(&writer), "CREATE TABLE visits (at)", NULL, NULL, NULL);
         kp_release(&writer);
     }
-    if (kp_get(pool, KP_SQLITE_KEY("\"none\"/app.db", KP_SQLITE_READER), KP_IN_S(5), &lost)
+    if (kp_get(pool, KP_SQLITE_KEY("\"none\"" DEEP "/app.db", KP_SQLITE_READER), KP_IN_S(5), &lost)
         != KP_ECREATE)
         return -1;
     return rc == 0 ? kp_get(pool, KP_SQLITE_KEY("app.db", KP_SQLITE_READER),
@@ -109,7 +115,8 @@ int main(void)
               || !strstr(metrics, "\n# TYPE keyedpool_creates counter\nkeyedpool_creates 2\n")
               || !strstr(metrics, "\nkeyedpool_create_failures 1\n")
               || !strstr(metrics, "\nkeyedpool_key_lent{key=\"app.db (writer)\"} 0\n"
-                                  "keyedpool_key_lent{key=\"\\\"none\\\"/app.db (reader)\"} 0\n"
+                                  "keyedpool_key_lent{key=\"\\\"none\\\"" DEEP
+                                  "/app.db (reader)\"} 0\n"
                                   "keyedpool_key_lent{key=\"app.db (reader)\"} 1\n")
               || atomic_load(&failures_seen) != 1;
     free(metrics);

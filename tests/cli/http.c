@@ -6,6 +6,8 @@
 
 #include "adapters/http_server.h"
 
+#include <sys/resource.h>
+
 static const char *at(const char *user, const char *path)
 {
     static char text[200];
@@ -139,6 +141,34 @@ static void doctor_must_say_whether_connections_can_be_used_again(void **state)
     it_must_have_found(NULL, "again", "fail", "the second GET failed: the server answered 503");
 }
 
+static rlim_t most_files;
+
+static void as_many_files_as_doctor_says(void)
+{
+    struct rlimit limit = { most_files, most_files };
+
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        _exit(126);
+}
+
+/* libcurl has two more in each handle. */
+static void the_files_that_doctor_says_are_needed_must_do(void **state)
+{
+    json_t *o;
+
+    (void)state;
+    RUN("doctor", "--json", "--size", "40", at("", "/"));
+    o = said_object("keyedpool-doctor-1");
+    most_files = (rlim_t)found_number(o, "open_files", "need");
+    json_decref(o);
+    assert_int_equal(most_files, 3 * 40 + 64);
+    run_before = as_many_files_as_doctor_says;
+    RUN("bench", at("", "/"), "-c", "40", "--size", "40", "-z", "300ms");
+    if (said.status != 0)
+        fail_msg("status %d: %s%s", said.status, said.out, said.err);
+    assert_string_equal(said.err, "");
+}
+
 static void doctor_must_say_why_a_server_is_not_reached(void **state)
 {
     char url[64];
@@ -162,6 +192,7 @@ int main(void)
         cmocka_unit_test(requests_after_the_end_must_not_count_as_due),
         cmocka_unit_test(bench_must_say_that_an_origin_is_one_key),
         cmocka_unit_test(doctor_must_say_whether_connections_can_be_used_again),
+        cmocka_unit_test(the_files_that_doctor_says_are_needed_must_do),
         cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached),
     };
 

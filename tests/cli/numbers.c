@@ -97,12 +97,12 @@ static void what_was_measured_must_fit_together(void **state)
     json_t *o;
 
     (void)state;
-    RUN("bench", url, "-c", "3", "-k", "2", "--write", "50", "-z", "300ms", "-o", "json");
+    RUN("bench", url, "-c3", "-k2", "--write=20", "-z300ms", "--seed=1", "-ojson");
     o = said_object("keyedpool-bench-1");
     done = number_at(o, "result", "operations");
     seconds = number_at(o, "result", "seconds");
     rate = number_at(o, "result", "per_second");
-    must_be(o, "result", "reads", 1, done - 1);
+    must_be(o, "result", "reads", 0.6 * done, done - 1);
     must_be(o, "result", "writes", done - number_at(o, "result", "reads"),
             done - number_at(o, "result", "reads"));
     must_be(o, "result", "seconds", 0.3, 30);
@@ -119,6 +119,10 @@ static void what_was_measured_must_fit_together(void **state)
     must_be(o, "fairness", "jain_keys_wait", 0.5, 1);
     must_be(o, "client_time", "hold",
             0.5 * number_at(o, "hold", "mean_ns") * done / 3e9 / seconds, 1);
+    must_be(o, "client_time", "wait", 0.5 * number_at(o, "wait", "mean_ns") * done / 3e9 / seconds,
+            1);
+    must_be(o, "client_time", "give_back", 1e-9, 1);
+    must_be(o, "stats", "lent", 0, 0);
     json_decref(o);
 }
 
@@ -151,6 +155,55 @@ static void whatever_was_due_must_have_been_served_or_not(void **state)
 
         must_be(o, "result", "unserved", 0.95 * rates[i].rate * 0.2 - done,
                 1.05 * rates[i].rate * seconds - done);
+        json_decref(o);
+    }
+}
+
+/* About 100 requests come, more if the run ends late. None can wait for longer than the run. */
+static void an_open_loop_must_keep_to_its_rate(void **state)
+{
+    double done, seconds;
+    json_t *o;
+
+    (void)state;
+    RUN("bench", url, "-c", "2", "-r", "200", "-z", "500ms", "--seed", "7", "-o", "json");
+    assert_int_equal(said.status, 0);
+    o = said_object("keyedpool-bench-1");
+    done = number_at(o, "result", "operations");
+    seconds = number_at(o, "result", "seconds");
+    must_be(o, "result", "operations", 1, 400 * seconds);
+    must_be(o, "result", "unserved", 50 - done, 400 * seconds - done);
+    must_be(o, "wait", "max_ns", 1, 1e9 * seconds);
+    json_decref(o);
+}
+
+/* With this seed the second request would be due after 89 s. */
+static void clients_that_wait_for_a_request_must_end_with_the_run(void **state)
+{
+    json_t *o;
+
+    (void)state;
+    RUN("bench", url, "-c", "3", "-r", "0.01", "-z", "50ms", "--seed", "2", "-o", "json");
+    assert_int_equal(said.status, 0);
+    o = said_object("keyedpool-bench-1");
+    must_be(o, "result", "operations", 1, 1);
+    must_be(o, "result", "seconds", 0.05, 80);
+    json_decref(o);
+}
+
+/* With this seed one client asks for all of them in its first 13 requests; with zipf 10 for the
+ * first one only, 400 times. Here it has about 100. */
+static void keys_must_be_asked_for_as_zipf_says(void **state)
+{
+    static const struct { const char *zipf; double keys; } cases[] = { { "0", 5 }, { "10", 1 } };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        RUN("bench", url, "-k5", "-c1", "-r200", "-z500ms", "--seed=1", "--zipf", cases[i].zipf,
+            "-ojson");
+        json_t *o = said_object("keyedpool-bench-1");
+
+        must_be(o, "stats", "keys_made", cases[i].keys, cases[i].keys);
         json_decref(o);
     }
 }
@@ -226,6 +279,9 @@ int main(void)
         cmocka_unit_test(what_was_measured_must_fit_together),
         cmocka_unit_test(one_client_with_one_key_must_be_served_fairly),
         cmocka_unit_test(whatever_was_due_must_have_been_served_or_not),
+        cmocka_unit_test(an_open_loop_must_keep_to_its_rate),
+        cmocka_unit_test(clients_that_wait_for_a_request_must_end_with_the_run),
+        cmocka_unit_test(keys_must_be_asked_for_as_zipf_says),
         cmocka_unit_test(the_report_must_have_each_percentile_and_a_histogram_of_all),
         cmocka_unit_test(the_report_must_say_that_a_load_was_too_much),
     };

@@ -5,8 +5,6 @@
 #include "cli/run.h"
 
 #include <ctype.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 static char folder[] = "/tmp/keyedpool-cli-XXXXXX";
 
@@ -224,167 +222,6 @@ static void an_adapter_that_was_not_built_must_be_told(void **state)
     assert_null(strstr(said.out, "demo"));
 }
 
-/* ---- doctor ---------------------------------------------------------------------------------- */
-
-static rlim_t hard_files;
-
-static void few_files(void)
-{
-    struct rlimit limit = { 100, hard_files };
-
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        _exit(126);
-}
-
-static void open_files_must_be_held_against_the_budget(void **state)
-{
-    struct rlimit limit;
-
-    (void)state;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    RUN("doctor", "--json", "--size", "20");
-    it_must_have_found("system", "open_files", "ok", "up to 84 are needed");
-    hard_files = limit.rlim_max;
-    run_before = few_files;
-    RUN("doctor", "--json", "-k", "5", "--size", "20");
-    it_must_have_found("system", "open_files", "warn", "164 are needed, 100 allowed: use ulimit");
-    hard_files = 100;
-    run_before = few_files;
-    RUN("doctor", "-o", "json", "-k", "5", "--size", "20", "--max-live", "50");
-    it_must_have_found("system", "open_files", "fail", "at most 100 can be allowed");
-    run_before = few_files;             /* enough: it must not be said that they are not */
-    RUN("bench", "redis://127.0.0.1:1", "-k", "1k", "--max-live", "5");
-    it_must_fail(3, "Connection refused");
-}
-
-static void doctor_must_hold_ports_and_threads_against_the_budget(void **state)
-{
-    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
-    char half[32];
-    long low, high;
-
-    (void)state;
-    if (!f)
-        skip();
-    assert_int_equal(fscanf(f, "%ld %ld", &low, &high), 2);
-    (void)fclose(f);
-    RUN("doctor", "--json");
-    it_must_have_found("system", "ports", "ok", "10 connections to one server");
-    it_must_have_found("system", "somaxconn", "ok", "10 may connect at once");
-    it_must_have_found("system", "threads", "ok", "10 with upkeep");
-    (void)snprintf(half, sizeof half, "%ld", (high - low) / 4 * 3);
-    RUN("doctor", "--json", "--size", half);
-    it_must_have_found("system", "ports", "warn", "a closed connection keeps its port");
-    RUN("doctor", "--json", "--size", "70000", "--processes", "100k", "-c", "100M");
-    it_must_have_found("system", "ports", "fail", "widen net.ipv4.ip_local_port_range");
-    it_must_have_found("system", "somaxconn", "warn", "raise net.core.somaxconn");
-    it_must_have_found("system", "threads", "fail", "raise ulimit -u, or use fewer");
-}
-
-static void no_large_pages(void)
-{
-    if (prctl(PR_SET_THP_DISABLE, 1UL, 0UL, 0UL, 0UL) != 0)
-        _exit(126);
-}
-
-static void doctor_must_tell_large_pages_of_pools_that_would_use_them(void **state)
-{
-    (void)state;
-    run_before = no_large_pages;
-    RUN("doctor", "--json");
-    it_must_have_found("system", "large_pages", "ok", "large pages: off");
-    run_before = no_large_pages;
-    RUN("doctor", "--json", "-k", "70k", "--size", "1");
-    it_must_have_found("system", "large_pages", "warn", "set transparent_hugepage to madvise");
-}
-
-static void doctor_must_say_what_is_installed(void **state)
-{
-    (void)state;
-    RUN("doctor", "--json");
-    it_must_have_found("installed", "keyedpool", "ok", "keyedpool 0.");
-    it_must_have_found("installed", "sqlite", "ok", "sqlite: sqlite 3.");
-    it_must_have_found("installed", "libc", "ok", "glibc");
-    RUN_BARE("doctor", "--json");
-    it_must_have_found("installed", "postgres", "ok", "postgres: not in this build");
-}
-
-static void doctor_must_tell_the_journal_mode_of_a_file_and_make_none(void **state)
-{
-    char url[96], command[200];
-
-    (void)state;
-    (void)snprintf(url, sizeof url, "sqlite:%s/none.db", folder);
-    RUN("doctor", "--json", url);
-    it_must_have_found(NULL, "connect", "fail", "unable to open database file");
-    (void)snprintf(command, sizeof command, "test ! -e %s/none.db", folder);
-    assert_int_equal(system(command), 0);
-    (void)snprintf(command, sizeof command, ": > %s/old.db", folder);
-    assert_int_equal(system(command), 0);
-    (void)snprintf(url, sizeof url, "sqlite:%s/old.db", folder);
-    RUN("doctor", "--json", url); /* an empty one, and nothing of ours in it */
-    it_must_have_found(NULL, "connect", "ok", "connected in");
-    it_must_have_found(NULL, "journal", "warn", "journal mode delete");
-    (void)snprintf(url, sizeof url, "sqlite:%s/own.db", folder);
-    RUN("bench", url, "-z", "1ms");
-    assert_int_equal(said.status, 0);
-    RUN("doctor", "--json", url);
-    it_must_have_found(NULL, "connect", "ok", "connected in");
-    it_must_have_found(NULL, "journal", "ok", "journal mode wal");
-}
-
-static void doctor_must_look_into_a_folder(void **state)
-{
-    char url[96];
-
-    (void)state;
-    (void)snprintf(url, sizeof url, "sqlite:%s/all/", folder);
-    RUN("doctor", "--json", url);
-    assert_int_equal(said.status, 1);
-    it_must_have_found(NULL, "folder", "fail", "files cannot be created in it: No such file");
-    RUN("bench", url, "-k", "2", "-z", "1ms");
-    assert_int_equal(said.status, 0);
-    RUN("doctor", "--json", url);
-    assert_int_equal(said.status, 0);
-    it_must_have_found(NULL, "folder", "ok", ".db files: 2, looked at: key-");
-    it_must_have_found(NULL, "journal", "ok", "journal mode wal");
-}
-
-static void doctor_must_end_with_what_it_all_comes_to(void **state)
-{
-    (void)state;
-    RUN("doctor", "--size", "1");
-    assert_int_equal(said.status, 0);
-    said_must_have(said.out, "\nsystem\n  ok    open files: ");
-    said_must_have(said.out, "\nall is well\n");
-    RUN("doctor", "-c", "100M", "--size", "1");
-    assert_int_equal(said.status, 1);
-    said_must_have(said.out, "\n  fail  threads: ");
-    said_must_have(said.out, "\n0 warnings, 1 failure\n");
-    RUN("doctor", "gopher://me:secret@x/");
-    it_must_fail(2, "'gopher:' is not one of");
-    nothing_must_show("secret");
-}
-
-/* The folders and files have names that no report has room for, or that are no text; they need not
- * be there. */
-static void a_report_must_tell_what_is_left_of_a_text(void **state)
-{
-    char name[201], url[500];
-
-    (void)state;
-    (void)snprintf(url, sizeof url, "sqlite:%s/caf\xe9 \xc3\xa4", folder);
-    RUN("doctor", "--json", url);
-    it_must_have_found(NULL, "connect", "fail", "/caf? \xc3\xa4");
-    for (size_t i = 0; i < 200; i += 2)
-        memcpy(name + i, "\xc3\xa4", 3);
-    for (int more = 0; more < 2; more++) {      /* a cut is in the middle of a character, or not */
-        (void)snprintf(url, sizeof url, "sqlite:%s/%s%s/%s", folder, more ? "x" : "", name, name);
-        RUN("doctor", "--json", url);
-        it_must_have_found(NULL, "connect", "fail", "the file does not exist yet");
-    }
-}
-
 /* ---- what it says of itself ------------------------------------------------------------------ */
 
 static void version_and_help_must_say_what_is_in_the_build(void **state)
@@ -483,14 +320,6 @@ int main(void)
         cmocka_unit_test(words_that_mean_nothing_must_be_told),
         cmocka_unit_test(a_url_out_of_its_place_must_not_be_shown),
         cmocka_unit_test(an_adapter_that_was_not_built_must_be_told),
-        cmocka_unit_test(open_files_must_be_held_against_the_budget),
-        cmocka_unit_test(doctor_must_hold_ports_and_threads_against_the_budget),
-        cmocka_unit_test(doctor_must_tell_large_pages_of_pools_that_would_use_them),
-        cmocka_unit_test(doctor_must_say_what_is_installed),
-        cmocka_unit_test(doctor_must_tell_the_journal_mode_of_a_file_and_make_none),
-        cmocka_unit_test(doctor_must_look_into_a_folder),
-        cmocka_unit_test(doctor_must_end_with_what_it_all_comes_to),
-        cmocka_unit_test(a_report_must_tell_what_is_left_of_a_text),
         cmocka_unit_test(version_and_help_must_say_what_is_in_the_build),
         cmocka_unit_test(every_option_must_be_in_the_manual),
         cmocka_unit_test(what_doctor_prints_must_be_in_the_manual_once),

@@ -59,7 +59,7 @@ static void bench_must_say_why_it_is_not_let_in_without_the_password(void **stat
     it_must_fail(3, "password authentication failed for user \"app\" (28P01)");
     nothing_must_show("no-such-word");
     RUN("bench", with("slash/at@no-such-word"), "-z", "100ms");
-    it_must_fail(2, "write '/', '?', '#' in a password as %2F, %3F, %23");
+    it_must_fail(2, "write '/', '?', '#' in a user or password as %2F, %3F, %23");
     RUN("bench", "postgres://me:hu@sh@127.0.0.1:1/db", "-z", "100ms");
     it_must_fail(2, "and '@' there and after a path as %40");
     nothing_must_show("sh@");
@@ -174,6 +174,30 @@ static void doctor_must_know_the_limits_of_roles_and_databases(void **state)
                        "CONNECTION LIMIT of the database allows 12, 0 are in use");
 }
 
+/* The server does not apply these limits to superusers. */
+static void doctor_must_not_hold_a_superuser_to_limits_of_roles_and_databases(void **state)
+{
+    PGconn *more[3];
+    char admin[200];
+
+    (void)state;
+    (void)snprintf(admin, sizeof admin, "postgres:///postgres?host=%s&port=%d&user=kp",
+                   pg.server.folder, pg.port);
+    assert_int_equal(pg_ask("ALTER ROLE kp CONNECTION LIMIT 1"), 0);
+    assert_int_equal(pg_ask("ALTER DATABASE postgres CONNECTION LIMIT 1"), 0);
+    for (int i = 0; i < 3; i++) {
+        more[i] = pg_admin();
+        assert_int_equal(PQstatus(more[i]), CONNECTION_OK);
+    }
+    for (int i = 0; i < 3; i++)
+        PQfinish(more[i]);
+    RUN("doctor", "--json", admin);
+    assert_int_equal(pg_ask("ALTER ROLE kp CONNECTION LIMIT -1"), 0);
+    assert_int_equal(pg_ask("ALTER DATABASE postgres CONNECTION LIMIT -1"), 0);
+    it_must_have_found(NULL, "connections", "ok", "allows 20");
+    assert_null(strstr(said.out, "CONNECTION LIMIT"));
+}
+
 static void doctor_must_say_that_the_server_ends_idle_ones_first(void **state)
 {
     (void)state;
@@ -257,6 +281,7 @@ int main(void)
         cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
         cmocka_unit_test(doctor_must_not_count_what_is_reserved_for_who_is_a_superuser),
         cmocka_unit_test(doctor_must_know_the_limits_of_roles_and_databases),
+        cmocka_unit_test(doctor_must_not_hold_a_superuser_to_limits_of_roles_and_databases),
         cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),
         cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached),
         cmocka_unit_test(doctor_must_say_that_it_may_not_see_the_limits),

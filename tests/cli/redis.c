@@ -91,12 +91,31 @@ static void a_slash_too_many_must_show_no_password(void **state)
     for (int i = 0; i < 3; i++) {
         (void)snprintf(wrong, sizeof wrong, "%s:///me:open?sesame@127.0.0.1/1", schemes[i]);
         RUN("bench", wrong, "-z", "1ms");
-        it_must_fail(2, "in a password as %2F");
+        it_must_fail(2, "in a user or password as %2F");
         nothing_must_show("open");
         RUN("doctor", wrong);
-        it_must_fail(2, "in a password as %2F");
+        it_must_fail(2, "in a user or password as %2F");
         nothing_must_show("open");
     }
+}
+
+/* Nor is a user who has one a host. But a path may have colons. */
+static void a_slash_in_a_user_must_show_no_password(void **state)
+{
+    static const char *const wrong[] = { "redis://corp/me:open@h", "redis://corp/me:open?sesame@h",
+                                         "postgres://corp/me:open@127.0.0.1:1/db",
+                                         "http://[::1]/me:open@h" };
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        RUN("doctor", wrong[i]);
+        it_must_fail(2, "in a user or password as %2F");
+        nothing_must_show("open");
+    }
+    RUN("doctor", "redis://127.0.0.1/a@b:c");
+    it_must_fail(2, "its database is not a number");
+    RUN("bench", "http://127.0.0.1:1/?at=12:30&to=a%40b", "-z", "1ms");
+    it_must_fail(3, "Failed to connect");
 }
 
 /* Where a bracket is not closed, there is none that belongs to the host. */
@@ -118,7 +137,7 @@ static void a_bracket_must_show_no_password(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         RUN("doctor", wrong[i]);
-        it_must_fail(2, "in a password as %2F");
+        it_must_fail(2, "in a user or password as %2F");
         nothing_must_show("open");
     }
     RUN("doctor", "redis://[::1]/1/a@b");
@@ -137,6 +156,21 @@ static void bench_must_say_that_nobody_listens(void **state)
     nothing_must_show(REDIS_SECRET);
 }
 
+/* The first connection is that of the admin. */
+static void bench_must_say_what_a_get_failed_of(void **state)
+{
+    redisContext *admin = redis_admin();
+
+    (void)state;
+    assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 3"));
+    RUN("bench", url, "-c", "8", "--size", "8", "-z", "200ms");
+    assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 1000"));
+    redisFree(admin);
+    assert_int_equal(said.status, 1);
+    said_must_have(said.out, "\n  first error: get redis://127.0.0.1");
+    said_must_have(said.out, "max number of clients");
+}
+
 /* The first line of progress has come. */
 static void bench_must_end_in_time_when_the_server_dies(void **state)
 {
@@ -151,6 +185,7 @@ static void bench_must_end_in_time_when_the_server_dies(void **state)
     result = json_object_get(o, "result");
     assert_true(json_integer_value(json_object_get(result, "errors")) > 0);
     assert_non_null(strstr(text_at(result, "first_error"), "redis://127.0.0.1"));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "stats"), "lent")), 0);
     json_decref(o);
     nothing_must_show(REDIS_SECRET);
 }
@@ -173,6 +208,22 @@ static void bench_must_say_that_the_server_hangs(void **state)
     said_must_have(said.out, ": no answer in time");
 }
 
+static void bench_must_count_who_waited_in_vain(void **state)
+{
+    json_t *o, *result;
+
+    (void)state;
+    run_meanwhile = hang;
+    RUN("bench", url, "-c", "8", "--size", "1", "-z", "300ms", "-P", "100ms", "--timeout", "200ms",
+        "-o", "json");
+    assert_int_equal(kill(redis.server.pid, SIGCONT), 0);
+    assert_int_equal(said.status, 1);
+    o = said_object("keyedpool-bench-1");
+    result = json_object_get(o, "result");
+    assert_true(json_integer_value(json_object_get(result, "timeouts")) > 0);
+    json_decref(o);
+}
+
 /* Its number would be that of a connection, and the report be told to the server. */
 static void a_report_must_not_go_to_a_server(void **state)
 {
@@ -191,6 +242,7 @@ static void a_report_must_not_go_to_a_server(void **state)
 static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **state)
 {
     redisContext *admin = redis_admin();
+    json_t *o;
 
     (void)state;
     assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 12"));
@@ -199,10 +251,16 @@ static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **s
     it_must_have_found(NULL, "version", "ok", "Redis ");
     it_must_have_found(NULL, "connections", "ok", "maxclients allows 12, 1 are in use");
     nothing_must_show(REDIS_SECRET);
+    o = said_object("keyedpool-doctor-1");
+    assert_int_equal(found_number(o, "connections", "limit"), 12);
+    assert_int_equal(found_number(o, "connections", "in_use"), 1);
+    assert_int_equal(found_number(o, "connections", "need"), 10);
+    json_decref(o);
     RUN("doctor", "--json", url, "--size", "12");
     it_must_have_found(NULL, "connections", "warn", "that leaves 11, the pools may open 12");
     RUN("doctor", "--json", url, "--size", "4", "--processes", "4");
     it_must_have_found(NULL, "connections", "fail", "or lower budget.max_live to 3");
+    assert_null(strstr(said.out, " processes"));
     RUN("doctor", "--json", url, "--size", "4", "--processes", "13");
     it_must_have_found(NULL, "connections", "fail", "raise it, or run at most 12 processes");
     assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 1"));
@@ -214,14 +272,21 @@ static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **s
 
 static void doctor_must_say_that_the_server_ends_idle_ones_first(void **state)
 {
+    json_t *o;
+
     (void)state;
     RUN("doctor", "--json", url);
     it_must_have_found(NULL, "idle", "ok", "never closes idle connections (timeout)");
     redis_do("OK", "CONFIG SET timeout 600");
     RUN("doctor", "--json", url);
     it_must_have_found(NULL, "idle", "warn", "set limits.idle_ttl_ms below");
+    it_must_have_found(NULL, "idle", "warn", "after 10.0 min (timeout), the pool keeps them for 1");
     RUN("doctor", "--json", url, "--idle", "599s");
     it_must_have_found(NULL, "idle", "ok", "(timeout), the pool after");
+    o = said_object("keyedpool-doctor-1");
+    assert_int_equal(found_number(o, "idle", "server_ms"), 600000);
+    assert_int_equal(found_number(o, "idle", "pool_ms"), 599000);
+    json_decref(o);
     redis_do("OK", "CONFIG SET timeout 0");
 }
 
@@ -235,9 +300,10 @@ static void doctor_must_say_why_a_server_is_not_reached_or_not_seen(void **state
     RUN("doctor", "--json", url, "--timeout", "200ms");
     assert_int_equal(kill(redis.server.pid, SIGCONT), 0);
     it_must_have_found(NULL, "connect", "fail", "(110)");
-    redis_do("OK", "ACL SETUSER narrow on >narrow-gate +@all -config");
+    redis_do("OK", "ACL SETUSER narrow on >narrow-gate +@all -config -info");
     RUN("doctor", "--json", with("narrow:narrow-gate@"));
     it_must_have_found(NULL, "connect", "ok", "connected in");
+    it_must_have_found(NULL, "version", "warn", "INFO cannot be read: NOPERM");
     it_must_have_found(NULL, "maxclients", "warn", "maxclients cannot be read: NOPERM");
     it_must_have_found(NULL, "timeout", "warn", "timeout cannot be read: NOPERM");
     nothing_must_show("narrow-gate");
@@ -250,11 +316,14 @@ int main(void)
         cmocka_unit_test(a_password_may_be_told_by_the_environment),
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
         cmocka_unit_test(a_slash_too_many_must_show_no_password),
+        cmocka_unit_test(a_slash_in_a_user_must_show_no_password),
         cmocka_unit_test(no_colon_must_be_looked_for_behind_a_url),
         cmocka_unit_test(a_bracket_must_show_no_password),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
+        cmocka_unit_test(bench_must_say_what_a_get_failed_of),
         cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
         cmocka_unit_test(bench_must_say_that_the_server_hangs),
+        cmocka_unit_test(bench_must_count_who_waited_in_vain),
         cmocka_unit_test(a_report_must_not_go_to_a_server),
         cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
         cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),

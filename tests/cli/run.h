@@ -172,4 +172,21 @@ static inline void it_must_have_found(const char *about, const char *check, cons
     json_decref(o);
 }
 
+/* A number in a doctor's report: of the finding of this check, or (NULL) of the plan. */
+static inline int64_t found_number(const json_t *o, const char *check, const char *name)
+{
+    const json_t *in = json_object_get(o, "plan"), *f;
+    size_t i;
+
+    json_array_foreach(json_object_get(o, "findings"), i, f)
+    {
+        if (check && strcmp(text_at(f, "check"), check) == 0)
+            in = f;
+    }
+    in = json_object_get(in, name);
+    if (!json_is_integer(in))
+        fail_msg("%s of %s is no number in: %s", name, check ? check : "the plan", said.out);
+    return json_integer_value(in);
+}
+
 #endif
