@@ -65,7 +65,7 @@ struct ask : kp_ask {
     explicit ask(std::chrono::duration<Rep, Period> within, kp_why *why_not = nullptr,
                  const char *who = nullptr) noexcept : kp_ask{}
     {
-        within_ms = ms(within);
+        within_ms = kp::ms(within);
         why = why_not;
         tag = who;
     }
@@ -178,7 +178,7 @@ public:
     template <class K, class = std::enable_if_t<!std::is_same_v<K, kp_key>>>
     lease<R> get(const K &k, const kp_ask &how = ask{}) noexcept
     {
-        return get(key(k), how);
+        return get(kp::key(k), how);
     }
 
     lease<R> try_get(kp_key k) noexcept
@@ -220,7 +220,7 @@ private:
         }
     };
     using owned = std::unique_ptr<kp_pool, closer>;
-    owned pool_;
+    owned pool_{};
 };
 
 // ---- scopes -----------------------------------------------------------------------------------
