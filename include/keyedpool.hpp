@@ -151,7 +151,7 @@ public:
     pool(pool &&) noexcept = default;
     pool &operator=(pool &&) noexcept = default;
 
-    int open(const kp_options &options) noexcept
+    [[nodiscard]] int open(const kp_options &options) noexcept
     {
         kp_pool  *opened = nullptr;
         const int rc = kp_pool_open(&options, &opened);
@@ -192,7 +192,7 @@ public:
     // thread must not end in it (pthread_cancel, pthread_exit), as it may in kp_use: either ends
     // the process.
     template <class F>
-    int use(kp_key k, const kp_plan &plan, F &&f) noexcept
+    [[nodiscard]] int use(kp_key k, const kp_plan &plan, F &&f) noexcept
     {
         using body_t = std::remove_reference_t<F>;
         static_assert(std::is_invocable_r_v<int, body_t &, R &>, "use() takes an int(R &)");
@@ -235,7 +235,7 @@ public:
 
     // The scope owns the lease: *out is nullptr, or the resource until the scope closes.
     template <class R>
-    int get(pool<R> &from, kp_key k, R **out, const kp_ask &how = ask{}) noexcept
+    [[nodiscard]] int get(pool<R> &from, kp_key k, R **out, const kp_ask &how = ask{}) noexcept
     {
         kp_lease  taken{};
         const int rc = kp_scope_get(&scope_, from.raw(), k, &how, &taken);
@@ -243,7 +243,10 @@ public:
         return rc;
     }
 
-    int  defer(void (*fn)(void *), void *arg) noexcept { return kp_scope_defer(&scope_, fn, arg); }
+    [[nodiscard]] int defer(void (*fn)(void *), void *arg) noexcept
+    {
+        return kp_scope_defer(&scope_, fn, arg);
+    }
     void close() noexcept { kp_scope_close(&scope_); }
 
 private:
