@@ -8,7 +8,9 @@
  *         event_base_dispatch(base);
  *     }
  *
- * The base has something to wait for, so it runs, until kp_event_loop_close.
+ * The base has something to wait for, so it runs, until kp_event_loop_close. With libevent before
+ * 2.1 the time that an adapter waits begins with the turn of the loop, as all times do there: what
+ * a callback takes counts against the connects that begin after it.
  */
 #ifndef KEYEDPOOL_EVENT_H
 #define KEYEDPOOL_EVENT_H
@@ -78,6 +80,10 @@ static inline int kp__event_start(kp_watcher *watcher, kp_watch *watch, int fd, 
     event = event_new(glue->base, fd, wanted, kp__event_ready, watch);
     if (!event)
         return KP_ENOMEM;
+#if LIBEVENT_VERSION_NUMBER >= 0x02010100
+    if (timed)                          /* its time stood still since this turn began */
+        (void)event_base_update_cache_time(glue->base);
+#endif
     if (event_add(event, timed ? &time : NULL) != 0) {
         event_free(event);
         return KP_EMISUSE;

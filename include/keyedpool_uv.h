@@ -138,8 +138,10 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
     }
     if (within_ms == KP_NONE)
         within_ms = 0;
-    if (within_ms >= 0)
+    if (within_ms >= 0) {
+        uv_update_time(glue->uv);       /* it stood still since this turn of the loop began */
         (void)uv_timer_start(&place->timer, kp__uv_late, (uint64_t)within_ms, 0);
+    }
     return 0;
 }
 
