@@ -53,6 +53,7 @@ typedef struct kp__uv_place {
     kp_watch  *watch;
     kp_uv     *glue;
     int        open_handles;
+    bool       late;                    /* the descriptor is looked at once more */
 } kp__uv_place;
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
@@ -99,9 +100,18 @@ static inline void kp__uv_ready(uv_poll_t *poll, int status, int events)
     kp__uv_tell(place, status != 0 || came == 0 ? place->watch->events : came);
 }
 
+/* libuv tells times first. What came in time is not late because the loop was: so a descriptor is
+ * looked at once more. */
 static inline void kp__uv_late(uv_timer_t *timer)
 {
-    kp__uv_tell((kp__uv_place *)timer->data, 0);
+    kp__uv_place *place = (kp__uv_place *)timer->data;
+
+    if (place->watch->fd >= 0 && !place->late) {
+        place->late = true;
+        (void)uv_timer_start(timer, kp__uv_late, 1, 0);
+    } else {
+        kp__uv_tell(place, 0);
+    }
 }
 
 static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int events,

@@ -98,7 +98,13 @@ static inline void work_and_watch(kp_watch *watch, int events)
     slow_watch(watch->arg);
 }
 
-static inline void must_be_ready(void (*work)(kp_watch *, int))
+static inline void work_only(kp_watch *watch, int events)
+{
+    (void)events;
+    slow_work(watch->arg);
+}
+
+static inline void must_be_ready(void (*work)(kp_watch *, int), bool watched_before)
 {
     struct slow_turn s = { .timed = { .watch = { .told = count_timed, .arg = &s.timed } },
                            .work = { .told = work, .arg = &s } };
@@ -106,6 +112,8 @@ static inline void must_be_ready(void (*work)(kp_watch *, int))
 
     assert_int_equal(pipe(s.ends), 0);
     base_open(&s.base);
+    if (watched_before)
+        slow_watch(&s);
     watcher = base_watcher(&s.base);
     assert_int_equal(watcher->start(watcher, &s.work, -1, 0, 1), 0);
     while (s.timed.told == 0)
@@ -121,7 +129,14 @@ static inline void must_be_ready(void (*work)(kp_watch *, int))
 static void what_is_ready_must_not_be_late_for_the_work_before_it(void **state)
 {
     (void)state;
-    must_be_ready(work_and_watch);
+    must_be_ready(work_and_watch, false);
+}
+
+/* It was the loop that was late. */
+static void what_came_in_time_must_not_be_late_for_the_work_meanwhile(void **state)
+{
+    (void)state;
+    must_be_ready(work_only, true);
 }
 
 /* The second start must be refused, and the first one hold. */
