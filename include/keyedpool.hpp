@@ -73,8 +73,10 @@ struct ask : kp_ask {
 
 // ---- leases -----------------------------------------------------------------------------------
 
-// The right to an R: moved, never copied, given back at the end of its life. False if the get
-// failed; status() says how.
+// The right to an R: moved, never copied, given back at the end of its life, also where an
+// exception ends that. What may throw in the middle of an exchange with the peer, and has no reset
+// that puts it right, needs a handler that calls discard(). False if the get failed; status() says
+// how.
 template <class R>
 class [[nodiscard]] lease {
 public:
