@@ -149,7 +149,9 @@ template <class R>
 class pool {
 public:
     pool() noexcept = default;
-    explicit pool(kp_pool *opened) noexcept : pool_(opened) {}  // by kp_pg_open or the like
+    // A pool that kp_pg_open or the like has opened. Its resources are the adapter's own structs:
+    // let R be void, and ask the adapter for what is in them: kp_pg_conn(lease.raw()).
+    explicit pool(kp_pool *opened) noexcept : pool_(opened) {}
     pool(pool &&) noexcept = default;
     pool &operator=(pool &&) noexcept = default;
 
