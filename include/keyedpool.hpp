@@ -65,7 +65,7 @@ struct ask : kp_ask {
     explicit ask(std::chrono::duration<Rep, Period> within, kp_why *why_not = nullptr,
                  const char *who = nullptr) noexcept : kp_ask{}
     {
-        within_ms = ms(within);
+        within_ms = kp::ms(within);
         why = why_not;
         tag = who;
     }
@@ -73,8 +73,10 @@ struct ask : kp_ask {
 
 // ---- leases -----------------------------------------------------------------------------------
 
-// The right to an R: moved, never copied, given back at the end of its life. False if the get
-// failed; status() says how.
+// The right to an R: moved, never copied, given back at the end of its life, also where an
+// exception ends that. What may throw in the middle of an exchange with the peer, and has no reset
+// that puts it right, needs a handler that calls discard(). False if the get failed; status() says
+// how.
 template <class R>
 class [[nodiscard]] lease {
 public:
@@ -147,11 +149,13 @@ template <class R>
 class pool {
 public:
     pool() noexcept = default;
-    explicit pool(kp_pool *opened) noexcept : pool_(opened) {}  // by kp_pg_open or the like
+    // A pool that kp_pg_open or the like has opened. Its resources are the adapter's own structs:
+    // let R be void, and ask the adapter for what is in them: kp_pg_conn(lease.raw()).
+    explicit pool(kp_pool *opened) noexcept : pool_(opened) {}
     pool(pool &&) noexcept = default;
     pool &operator=(pool &&) noexcept = default;
 
-    int open(const kp_options &options) noexcept
+    [[nodiscard]] int open(const kp_options &options) noexcept
     {
         kp_pool  *opened = nullptr;
         const int rc = kp_pool_open(&options, &opened);
@@ -178,7 +182,7 @@ public:
     template <class K, class = std::enable_if_t<!std::is_same_v<K, kp_key>>>
     lease<R> get(const K &k, const kp_ask &how = ask{}) noexcept
     {
-        return get(key(k), how);
+        return get(kp::key(k), how);
     }
 
     lease<R> try_get(kp_key k) noexcept
@@ -192,7 +196,7 @@ public:
     // thread must not end in it (pthread_cancel, pthread_exit), as it may in kp_use: either ends
     // the process.
     template <class F>
-    int use(kp_key k, const kp_plan &plan, F &&f) noexcept
+    [[nodiscard]] int use(kp_key k, const kp_plan &plan, F &&f) noexcept
     {
         using body_t = std::remove_reference_t<F>;
         static_assert(std::is_invocable_r_v<int, body_t &, R &>, "use() takes an int(R &)");
@@ -220,7 +224,7 @@ private:
         }
     };
     using owned = std::unique_ptr<kp_pool, closer>;
-    owned pool_;
+    owned pool_{};
 };
 
 // ---- scopes -----------------------------------------------------------------------------------
@@ -235,7 +239,7 @@ public:
 
     // The scope owns the lease: *out is nullptr, or the resource until the scope closes.
     template <class R>
-    int get(pool<R> &from, kp_key k, R **out, const kp_ask &how = ask{}) noexcept
+    [[nodiscard]] int get(pool<R> &from, kp_key k, R **out, const kp_ask &how = ask{}) noexcept
     {
         kp_lease  taken{};
         const int rc = kp_scope_get(&scope_, from.raw(), k, &how, &taken);
@@ -243,7 +247,10 @@ public:
         return rc;
     }
 
-    int  defer(void (*fn)(void *), void *arg) noexcept { return kp_scope_defer(&scope_, fn, arg); }
+    [[nodiscard]] int defer(void (*fn)(void *), void *arg) noexcept
+    {
+        return kp_scope_defer(&scope_, fn, arg);
+    }
     void close() noexcept { kp_scope_close(&scope_); }
 
 private:

@@ -8,7 +8,9 @@
  *         event_base_dispatch(base);
  *     }
  *
- * The base has something to wait for, so it runs, until kp_event_loop_close.
+ * The base has something to wait for, so it runs, until kp_event_loop_close. With libevent before
+ * 2.1 the time that an adapter waits begins with the turn of the loop, as all times do there: what
+ * a callback takes counts against the connects that begin after it.
  */
 #ifndef KEYEDPOOL_EVENT_H
 #define KEYEDPOOL_EVENT_H
@@ -16,6 +18,7 @@
 #include "keyedpool_watch.h"
 
 #include <event2/event.h>
+#include <poll.h>
 #include <string.h>
 
 #ifdef __cplusplus
@@ -53,12 +56,31 @@ static inline void kp__event_stop(kp_watcher *watcher, kp_watch *watch)
     ((kp_event_loop *)watcher)->watching--;
 }
 
+/* Which events have come all the same: libevent tells times first. What came in time is not late
+ * because the loop was. */
+static inline int kp__event_came(int fd, int events)
+{
+    struct pollfd look;
+    int came;
+
+    look.fd = fd;
+    look.events = (short)((events & KP_WATCH_READ ? POLLIN : 0) |
+                          (events & KP_WATCH_WRITE ? POLLOUT : 0));
+    look.revents = 0;
+    if (fd < 0 || poll(&look, 1, 0) != 1)
+        return 0;
+    came = (look.revents & POLLIN ? KP_WATCH_READ : 0) |
+           (look.revents & POLLOUT ? KP_WATCH_WRITE : 0);
+    return look.revents & (POLLERR | POLLHUP) ? events : came;
+}
+
 static inline void kp__event_ready(evutil_socket_t fd, short events, void *arg)
 {
     kp_watch *watch = (kp_watch *)arg;
     int came = (events & EV_READ ? KP_WATCH_READ : 0) | (events & EV_WRITE ? KP_WATCH_WRITE : 0);
 
-    (void)fd;
+    if (came == 0)
+        came = kp__event_came((int)fd, watch->events);
     kp__event_stop(watch->watcher, watch);
     watch->told(watch, came);
 }
@@ -78,11 +100,16 @@ static inline int kp__event_start(kp_watcher *watcher, kp_watch *watch, int fd, 
     event = event_new(glue->base, fd, wanted, kp__event_ready, watch);
     if (!event)
         return KP_ENOMEM;
+#if LIBEVENT_VERSION_NUMBER >= 0x02010100
+    if (timed)                          /* its time stood still since this turn began */
+        (void)event_base_update_cache_time(glue->base);
+#endif
     if (event_add(event, timed ? &time : NULL) != 0) {
         event_free(event);
         return KP_EMISUSE;
     }
     watch->watcher = watcher;
+    watch->events = events;
     watch->glue = event;
     watch->next = watch;
     glue->watching++;

@@ -53,6 +53,7 @@ typedef struct kp__uv_place {
     kp_watch  *watch;
     kp_uv     *glue;
     int        open_handles;
+    bool       late;                    /* the descriptor is looked at once more */
 } kp__uv_place;
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
@@ -99,9 +100,18 @@ static inline void kp__uv_ready(uv_poll_t *poll, int status, int events)
     kp__uv_tell(place, status != 0 || came == 0 ? place->watch->events : came);
 }
 
+/* libuv tells times first. What came in time is not late because the loop was: so a descriptor is
+ * looked at once more. */
 static inline void kp__uv_late(uv_timer_t *timer)
 {
-    kp__uv_tell((kp__uv_place *)timer->data, 0);
+    kp__uv_place *place = (kp__uv_place *)timer->data;
+
+    if (place->watch->fd >= 0 && !place->late) {
+        place->late = true;
+        (void)uv_timer_start(timer, kp__uv_late, 1, 0);
+    } else {
+        kp__uv_tell(place, 0);
+    }
 }
 
 static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int events,
@@ -138,8 +148,10 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
     }
     if (within_ms == KP_NONE)
         within_ms = 0;
-    if (within_ms >= 0)
+    if (within_ms >= 0) {
+        uv_update_time(glue->uv);       /* it stood still since this turn of the loop began */
         (void)uv_timer_start(&place->timer, kp__uv_late, (uint64_t)within_ms, 0);
+    }
     return 0;
 }
 

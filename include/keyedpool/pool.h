@@ -117,6 +117,13 @@ KP_API void kp_release(kp_lease *lease);
  * as kp_release. Since: 0.1 */
 KP_API void kp_discard(kp_lease *lease);
 
+/* KP_AUTO_RELEASE: kp_release, of what was not ended before. */
+static inline void kp__auto_release(kp_lease *lease)
+{
+    if (lease->resource)
+        kp_release(lease);
+}
+
 /* Decide now what kp_release will do with this resource: keep it for reuse, or destroy it. This
  * overrides limits.on_return.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; NULL and {0} do

@@ -27,8 +27,10 @@
 #if defined(__GNUC__)
 #  define KP_NODISCARD __attribute__((warn_unused_result))
 #  define KP_MAYBE_UNUSED __attribute__((unused))
-/* KP_AUTO_RELEASE kp_lease lease = {0}; */
-#  define KP_AUTO_RELEASE __attribute__((cleanup(kp_release)))
+/* KP_AUTO_RELEASE kp_lease lease = {0};
+ * Released where the variable goes out of scope, unless it was ended before, through this variable;
+ * to hand the lease on, copy it and set this one to {0}. */
+#  define KP_AUTO_RELEASE __attribute__((cleanup(kp__auto_release)))
 /* KP_AUTO_CLOSE   kp_scope scope = {0}; */
 #  define KP_AUTO_CLOSE   __attribute__((cleanup(kp_scope_close)))
 #else                                   /* no AUTO macros here: absent is better

@@ -13,6 +13,15 @@ extern "C" {
 #include <cmocka.h>
 }
 
+// What a program may have beside its keys: names as common as those in kp.
+namespace shop {
+
+struct customer { std::uint64_t id; };
+
+template <class T> kp_key key(const T &) { return kp_str("another key"); }
+
+} // namespace shop
+
 namespace {
 
 int made;
@@ -131,6 +140,18 @@ void a_key_of_fields_must_print_its_numbers_as_c_does(void **)
     assert_string_equal(text, "port=36231,delta=-5,id=18446744073709551615,mark=x");
 }
 
+void a_function_called_key_beside_a_key_type_must_not_be_asked(void **)
+{
+    const shop::customer customer{ 7 };
+    kp::pool<int> pool;
+    kp_stats stats;
+
+    assert_int_equal(pool.open(options()), 0);
+    assert_int_equal(pool.get(customer).status(), 0);
+    assert_int_equal(kp_stats_read(pool.raw(), kp::key(customer), &stats), 0);
+    assert_int_equal(stats.gets, 1);
+}
+
 } // namespace
 
 int main()
@@ -142,6 +163,7 @@ int main()
         cmocka_unit_test(a_pool_that_was_closed_must_be_open_after_open),
         cmocka_unit_test(the_bare_lease_must_be_there_to_be_handed_on),
         cmocka_unit_test(a_key_of_fields_must_print_its_numbers_as_c_does),
+        cmocka_unit_test(a_function_called_key_beside_a_key_type_must_not_be_asked),
     };
 
     return cmocka_run_group_tests(tests, nullptr, nullptr);

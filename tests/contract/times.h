@@ -7,6 +7,7 @@
 #ifndef KP_TESTS_TIMES_H
 #define KP_TESTS_TIMES_H
 
+#include <time.h>
 #include <unistd.h>
 
 struct timed { kp_watch watch; int told, events; };
@@ -58,6 +59,84 @@ static void none_must_be_at_once_and_off_never(void **state)
     }
     (void)close(ends[0]);
     (void)close(ends[1]);
+}
+
+/* A pipe whose end is watched for 200 ms, and a turn of the loop that takes longer. */
+struct slow_turn {
+    struct base  base;
+    struct timed timed;
+    kp_watch     work;
+    int          ends[2];
+};
+
+static inline void slow_watch(struct slow_turn *s)
+{
+    kp_watcher *watcher = base_watcher(&s->base);
+
+    assert_int_equal(watcher->start(watcher, &s->timed.watch, s->ends[0], KP_WATCH_READ, 200), 0);
+}
+
+static inline long ms_between(const struct timespec *from, const struct timespec *to)
+{
+    return (long)(to->tv_sec - from->tv_sec) * 1000 + (to->tv_nsec - from->tv_nsec) / 1000000;
+}
+
+static inline void slow_work(struct slow_turn *s)
+{
+    struct timespec begun, now;
+
+    assert_int_equal(write(s->ends[1], "x", 1), 1);
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    for (begun = now; ms_between(&begun, &now) < 250;)
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+}
+
+static inline void work_and_watch(kp_watch *watch, int events)
+{
+    (void)events;
+    slow_work(watch->arg);
+    slow_watch(watch->arg);
+}
+
+static inline void work_only(kp_watch *watch, int events)
+{
+    (void)events;
+    slow_work(watch->arg);
+}
+
+static inline void must_be_ready(void (*work)(kp_watch *, int), bool watched_before)
+{
+    struct slow_turn s = { .timed = { .watch = { .told = count_timed, .arg = &s.timed } },
+                           .work = { .told = work, .arg = &s } };
+    kp_watcher *watcher;
+
+    assert_int_equal(pipe(s.ends), 0);
+    base_open(&s.base);
+    if (watched_before)
+        slow_watch(&s);
+    watcher = base_watcher(&s.base);
+    assert_int_equal(watcher->start(watcher, &s.work, -1, 0, 1), 0);
+    while (s.timed.told == 0)
+        base_turn(&s.base);
+    assert_int_equal(s.timed.told, 1);
+    assert_int_equal(s.timed.events, KP_WATCH_READ);
+    base_close(&s.base);
+    (void)close(s.ends[0]);
+    (void)close(s.ends[1]);
+}
+
+/* The time begins with the start, not with the turn of the loop in which other work came before. */
+static void what_is_ready_must_not_be_late_for_the_work_before_it(void **state)
+{
+    (void)state;
+    must_be_ready(work_and_watch, false);
+}
+
+/* It was the loop that was late. */
+static void what_came_in_time_must_not_be_late_for_the_work_meanwhile(void **state)
+{
+    (void)state;
+    must_be_ready(work_only, true);
 }
 
 /* The second start must be refused, and the first one hold. */

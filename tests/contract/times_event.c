@@ -33,6 +33,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(none_must_be_at_once_and_off_never),
         cmocka_unit_test(what_is_watched_must_not_be_started_again),
+        cmocka_unit_test(what_is_ready_must_not_be_late_for_the_work_before_it),
+        cmocka_unit_test(what_came_in_time_must_not_be_late_for_the_work_meanwhile),
     };
 
     return cmocka_run_group_tests_name("times_event", tests, NULL, NULL);

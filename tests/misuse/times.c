@@ -111,9 +111,51 @@ static void the_sentence_must_not_say_a_release_was_doubled_that_was_not(void **
     assert_told(f, 2, "through a copy of it: released twice, or used after its release");
 }
 
+#ifdef KP_AUTO_RELEASE
+enum how { LEFT, RELEASED, DISCARDED, HANDED_ON };
+
+static void borrow(struct fixture *f, enum how how, kp_lease *on)
+{
+    KP_AUTO_RELEASE kp_lease lease = { 0 };
+
+    if (kp_get(f->pool, kp_str("k"), NULL, &lease) != 0)
+        fail();
+    if (how == RELEASED)
+        kp_release(&lease);
+    else if (how == DISCARDED)
+        kp_discard(&lease);
+    if (how != HANDED_ON)
+        return;
+    *on = lease;
+    lease = (kp_lease){ 0 };
+}
+
+static void a_lease_that_ends_by_itself_may_be_ended_before(void **state)
+{
+    struct fixture *f = *state;
+    kp_lease        lease;
+    kp_stats        stats;
+
+    open_small(f);
+    for (enum how how = LEFT; how <= DISCARDED; how++)
+        borrow(f, how, NULL);
+    borrow(f, HANDED_ON, &lease);
+    assert_non_null(lease.resource);
+    assert_int_equal(kp_stats_read(f->pool, KP_EVERY_KEY, &stats), 0);
+    assert_int_equal(stats.gets, 4);
+    assert_int_equal(stats.invalidated, 1);
+    assert_int_equal(stats.leases, 1);
+    kp_release(&lease);
+    assert_int_equal(f->heard.misuses, 0);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+#ifdef KP_AUTO_RELEASE
+        T(a_lease_that_ends_by_itself_may_be_ended_before),
+#endif
         T(a_wait_that_does_not_end_must_be_told_and_not_begin),
         T(a_negative_time_to_rotate_or_to_warm_must_be_told),
         T(what_is_left_of_a_time_that_is_past_must_be_nothing),

@@ -34,6 +34,21 @@ kp::lease<connection> borrow(kp::pool<connection> &pool)
 #elif KP_CASE == 5      // a body that takes another resource
     (void)pool.use(kp::key("db1"), kp_plan{}, [](channel &) { return 0; });
     return {};
+#elif KP_CASE == 6      // whether it is open now nobody knows
+    pool.open(kp_options{});
+    return {};
+#elif KP_CASE == 7      // whether the body ran nobody knows
+    pool.use(kp::key("db1"), kp_plan{}, query);
+    return {};
+#elif KP_CASE == 8      // whether the scope has it nobody knows
+    kp::scope scope;
+    scope.defer(kp_scope_end, nullptr);
+    return pool.get("db1");
+#elif KP_CASE == 9
+    kp::scope scope;
+    connection *out;
+    scope.get(pool, kp::key("db1"), &out);
+    return {};
 #else
     (void)pool.use(kp::key("db1"), kp_plan{}, [](connection &) { return 0; });
     (void)pool.use(kp::key("db1"), kp_plan{}, query);
