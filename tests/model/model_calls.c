@@ -74,9 +74,9 @@ static void claim(struct model *m, struct model_request *r)
     if (r->flags & KP_DONT_WAIT)
         m_no(r, KP_EAGAIN, r->limit);
     else if (waiting >= m->key[r->key].rules.max_waiting)
-        m_no(r, KP_EFULL, "max_waiting");
+        m_no(r, r->at_once ? KP_EAGAIN : KP_EFULL, r->at_once ? r->limit : "max_waiting");
     else if (m_waiting(m, NOBODY) >= m->budget_waiting)
-        m_no(r, KP_EFULL, "budget.max_waiting");
+        m_no(r, r->at_once ? KP_EAGAIN : KP_EFULL, r->at_once ? r->limit : "budget.max_waiting");
     else if (!m_anybody_ahead(m, r->key) || !m_seems_too_late(m, r))
         m_wait_again(m, r);
 }
