@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a time-out says it was limited by, where that has changed: a creation of its own has ended.
+ * What a time-out says it was limited by, where that changes at the very moment: a creation of its
+ * own has just ended, or those ahead leave together with it.
  */
 #include "corners.h"
 
 struct asker {
     contract *c;
-    int64_t within_ms;
+    int64_t within_ms, hold_ms;
     int rc;
     kp_why why;
 };
@@ -18,7 +19,9 @@ static void ask(void *arg)
 
     a->rc = kp_get(a->c->pool, kp_str("a"), KP_ASK(.within_ms = a->within_ms, .why = &a->why),
                    &lease);
-    if (a->rc == 0) kp_release(&lease);
+    if (a->rc != 0) return;
+    if (a->hold_ms) kp_sim_pass_ms(a->c->sim, a->hold_ms);
+    kp_release(&lease);
 }
 
 /* It comes a ms after the one before it. */
@@ -51,10 +54,53 @@ static void a_creation_that_has_ended_must_not_be_named(void **state)
     contract_end(&c);
 }
 
+/* The least wait in an interval is longer than the target. */
+static void make_slow(contract *c, struct asker early[2])
+{
+    kp_lease lease;
+
+    contract_take(c, kp_str("a"), &lease);
+    for (int i = 0; i < 2; i++) come(c, &early[i], 5000);
+    kp_sim_pass_ms(c->sim, 50);
+    early[0].hold_ms = 30;
+    kp_release(&lease);
+    kp_sim_pass_ms(c->sim, 31);
+    for (int i = 0; i < 2; i++) assert_int_equal(early[i].rc, 0);
+}
+
+static void who_gives_up_with_those_ahead_must_name_what_bound_them(void **state)
+{
+    struct asker early[2], ahead, late, behind;
+    contract c;
+    kp_lease lease;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.max_live = 1;
+    c.options.limits.shed_target_ms = 10;
+    c.options.limits.shed_interval_ms = 20;
+    contract_open(&c);
+    make_slow(&c, early);
+    contract_take(&c, kp_str("a"), &lease);
+    come(&c, &ahead, 5000);
+    come(&c, &late, 50);
+    come(&c, &behind, 5000);
+    kp_sim_pass_ms(c.sim, 60);
+    assert_int_equal(ahead.rc, KP_EFULL); /* as slow as that it waits no longer */
+    assert_int_equal(late.rc, KP_ETIMEDOUT);
+    assert_int_equal(late.why.ahead, 0);
+    assert_string_equal(late.why.limit, "max_live");
+    kp_release(&lease);
+    contract_rest(&c);
+    assert_int_equal(behind.rc, 0);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_creation_that_has_ended_must_not_be_named),
+        cmocka_unit_test(who_gives_up_with_those_ahead_must_name_what_bound_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

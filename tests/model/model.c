@@ -64,11 +64,11 @@ static int heads(const struct model *m, int key, int out[LINES])
 }
 
 /* Requests that wait for a creation of their own do not count: they take nothing else. */
-bool m_anybody_ahead(const struct model *m, int key)
+int m_head(const struct model *m, int key)
 {
     int head[LINES];
 
-    return heads(m, key, head) > 0;
+    return heads(m, key, head) > 0 ? head[0] : NOBODY;
 }
 
 /* ---- who is next across keys ----------------------------------------------------------------- */
