@@ -264,6 +264,14 @@ void kp__say_no_key(kp_why *why, int code)
     kp__say_more(why, " (limit: budget.max_keys)");
 }
 
+void kp__say_rest(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
+                  kp_why *why)
+{
+    uint64_t rest = kp__rests_until(sub), token = kp__token_at(&core->rate, now);
+
+    why->retry_after_ms = ms_until(rest > token ? rest : token, now);
+}
+
 void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since, uint64_t now,
                   kp_why *why)
 {
@@ -277,6 +285,7 @@ void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since
     why->waited_ms = kp__ms_since(since, now);
     kp__say_more(why, " is not warm after %" PRId64 " ms", why->waited_ms);
     kp__say_more(why, ": limited by %s (live %" PRIu32 ")", why->limit, why->live);
+    kp__say_rest(&pool->core, sub, now, why);
     if (!last || sub->rare->health.failures == 0) return;
     why->vendor_code = last->vendor_code;
     kp__say_last(why, kp__failure_text(last), 140);
