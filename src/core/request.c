@@ -117,7 +117,6 @@ struct kp__request *kp__sponsor_release(struct kp__core *core, struct kp__slot *
     if (!sponsor) return NULL;
     kp__errand_of(slot)->sponsor = NULL;
     sponsor->slot = NULL;
-    sponsor->limit = KP__BY_WAIT_ORDER; /* as in kp__claim: until a look says more */
     kp__queue_remove(core, sponsor);
     sponsor->queue = queue_for(sponsor);
     kp__queue_insert(core, sponsor);

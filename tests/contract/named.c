@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a time-out says it was limited by, where that changes at the very moment: a creation of its
- * own has just ended, or those ahead leave together with it.
+ * What a time-out says it was limited by, where that has changed: a creation of its own has ended,
+ * those ahead leave together with it, or others are ahead by now.
  */
 #include "corners.h"
 
@@ -96,11 +96,40 @@ static void who_gives_up_with_those_ahead_must_name_what_bound_them(void **state
     contract_end(&c);
 }
 
+/* It was the first of its queue in a pause. Now another is, which waits for something else. */
+static void who_is_no_longer_the_first_must_name_those_ahead(void **state)
+{
+    static const kp_line down[] = { { .status = -1, .times = 1 }, { 0 } };
+    struct asker early, ahead;
+    contract c;
+    kp_lease lease;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.wait_order = KP_LIFO;
+    c.options.limits.retry_first_ms = c.options.limits.retry_max_ms = 20;
+    c.options.budget.max_live = 1;
+    c.script.create = down;
+    contract_open(&c);
+    assert_int_equal(get_within(&c, "a", 100, &lease), KP_ECREATE);
+    contract_take(&c, kp_str("b"), &lease);
+    come(&c, &early, 50);
+    come(&c, &ahead, 5000);
+    kp_sim_pass_ms(c.sim, 60);
+    assert_int_equal(early.rc, KP_ETIMEDOUT);
+    assert_string_equal(early.why.limit, "wait_order");
+    assert_non_null(strstr(early.why.text, "1 ahead, the first by budget.max_live"));
+    kp_release(&lease);
+    contract_rest(&c);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_creation_that_has_ended_must_not_be_named),
         cmocka_unit_test(who_gives_up_with_those_ahead_must_name_what_bound_them),
+        cmocka_unit_test(who_is_no_longer_the_first_must_name_those_ahead),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,6 +44,11 @@ static int first_of(const struct model *m, int key, enum line line)
     return first;
 }
 
+int m_first_beside(const struct model *m, const struct model_request *r)
+{
+    return first_of(m, r->key, line_of(m, r));
+}
+
 bool m_creator_waits(const struct model *m, int key)
 {
     return first_of(m, key, EITHER) != NOBODY || first_of(m, key, FRESH) != NOBODY;

@@ -269,7 +269,8 @@ static int release_sponsor(struct model *m, int slot)
     m->slot[slot].sponsor = NOBODY;
     if (sponsor == NOBODY) return NOBODY;
     m->request[sponsor].making = NOBODY;
-    m->request[sponsor].limit = "wait_order"; /* until it is looked at again */
+    m->request[sponsor].waiting = false;
+    m_join(m, &m->request[sponsor]);
     return sponsor;
 }
 

@@ -17,6 +17,18 @@ void m_send_away(struct model *m, int request)
         m_refuse(m, request, KP_EAGAIN, r->limit);
 }
 
+/* Only the first of a line is looked at. Others are limited by those ahead of them, unless
+ * something is under way for them. */
+void m_join(struct model *m, struct model_request *r)
+{
+    int at = (int)(r - m->request), first = m_first_beside(m, r);
+
+    r->waiting = true;
+    int behind = m_first_beside(m, r) == at ? first : at;
+    if (behind != NOBODY && m->request[behind].making == NOBODY)
+        m->request[behind].limit = "wait_order";
+}
+
 /* The request joins its line, at the place of its stamp. If the line was empty, how slow it was
  * before no longer counts. */
 static void queue_again(struct model *m, struct model_request *r)
@@ -29,7 +41,7 @@ static void queue_again(struct model *m, struct model_request *r)
     }
     if (m_waiting(m, r->key) == 0) m_late_begin(m, r->key);
     r->grant = G_WAIT;
-    r->waiting = true;
+    m_join(m, r);
     r->good = false;
     r->mail = 0; /* if there is a letter, it went on already */
     TALLY(m, r->key, waits, !r->waited && !r->at_once);
