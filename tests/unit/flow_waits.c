@@ -383,22 +383,6 @@ static void who_lacks_a_permit_beside_an_idle_one_must_be_starved_from_now_on(vo
     stage_fall(&s);
 }
 
-/* ---- time that passes in on_event ------------------------------------------------------------ */
-
-static int64_t left_ms;
-
-static int note_left(kp_job *job, void **resource)
-{
-    left_ms = job->left_ms;
-    return stage_create(job, resource);
-}
-
-static void hear_slowly(const kp_event *event, void *ctx)
-{
-    if (event->kind == KP_EVENT_BREAKER_PROBING) ((struct stage *)ctx)->now += 30000000;
-}
-
-/* L4: what on_event took before the probe began is gone. */
 /* A limit on waiting requests is none of its concern. */
 static void who_does_not_wait_must_be_told_so_where_nobody_may(void **state)
 {
@@ -422,6 +406,22 @@ static void who_does_not_wait_must_be_told_so_where_nobody_may(void **state)
     }
 }
 
+/* ---- time that passes in on_event ------------------------------------------------------------ */
+
+static int64_t left_ms;
+
+static int note_left(kp_job *job, void **resource)
+{
+    left_ms = job->left_ms;
+    return stage_create(job, resource);
+}
+
+static void hear_slowly(const kp_event *event, void *ctx)
+{
+    if (event->kind == KP_EVENT_BREAKER_PROBING) ((struct stage *)ctx)->now += 30000000;
+}
+
+/* L4: what on_event took before the probe began is gone. */
 static void a_probe_must_be_told_the_time_that_is_left(void **state)
 {
     struct stage s;
