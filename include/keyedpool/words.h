@@ -129,7 +129,8 @@ typedef struct kp_why {
                                            "max_creating" */
     char     field[32];                 /* KP_ECONFIG: the option at fault */
     int64_t  waited_ms, retry_after_ms; /* how long it waited; in how many ms the pause, the circuit
-                                           or the rate lets another try through, or the estimate of
+                                           or the rate lets another try through, a failure is no
+                                           longer kept (cache_failure_ms), or the estimate of
                                            refuse_late says that one may be worth while. 0: none of
                                            them keeps it from trying now; KP_OFF: trying again
                                            cannot help, or not before kp_retry_now or new limits */

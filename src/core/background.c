@@ -149,6 +149,8 @@ enum kp__limit kp__refill_bound(struct kp__core *core, const struct kp__subpool 
     if (!kp__may_idle(core, 1)) return KP__BY_POOL_IDLE;
     if (creators_wait(sub)) return KP__BY_WAIT_ORDER;
     if (now < kp__rests_until(sub)) return KP__BY_RETRY;
+    if (sub->rare->health.tripped && kp__circuit_bars(sub, now))
+        return sub->rare->health.circuit->limit;
     if (kp__budget_is_full(&core->creating)) return KP__BY_POOL_CREATING;
     for (int g = 0; g < KP__GROUPS; g++)
         if (kp__group_budget(sub, g) && kp__budget_is_full(kp__group_budget(sub, g)))

@@ -300,12 +300,19 @@ static bool may_pass(const struct kp__subpool *sub, uint64_t now)
     return may_be_passed(head[0], now);
 }
 
+/* The limit on waiting requests that is reached; KP__NOT_BOUND: one more may wait. */
+static enum kp__limit full_queue(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (sub->rules && (int64_t)sub->waiting >= sub->rules->max_waiting) return KP__BY_MAX_WAITING;
+    return (int64_t)core->waiting >= core->max_waiting ? KP__BY_POOL_WAITING : KP__NOT_BOUND;
+}
+
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo)
 {
     struct kp__subpool *sub = request->sub;
     struct kp__lack lack = { NULL, KP__NEVER };
-    int64_t max_waiting = sub->rules ? sub->rules->max_waiting : KP__UNBOUND;
+    enum kp__limit full;
 
     kp__note_time(core, now);
     if (now) sub->used_at = now;
@@ -317,10 +324,9 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
              kp__decide(core, request, now, todo, &lack))
         return;
     else if (request->flags & KP_DONT_WAIT) kp__grant_no(request, KP_EAGAIN, request->limit);
-    else if ((int64_t)sub->waiting >= max_waiting)
-        kp__grant_no(request, KP_EFULL, KP__BY_MAX_WAITING);
-    else if ((int64_t)core->waiting >= core->max_waiting)
-        kp__grant_no(request, KP_EFULL, KP__BY_POOL_WAITING);
+    else if ((full = full_queue(core, sub)) != KP__NOT_BOUND && request->at_once)
+        kp__grant_no(request, KP_EAGAIN, request->limit); /* it would not have waited */
+    else if (full) kp__grant_no(request, KP_EFULL, full);
     else if (kp__refuses_late(sub) && anybody_ahead(sub) &&
              kp__seems_too_late(core, request, now))
         return;

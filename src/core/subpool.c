@@ -137,11 +137,14 @@ void kp__next_look_set(struct kp__core *core, const struct kp__request *request,
         (struct kp__moment){ at == KP__NEVER ? NULL : request, at };
 }
 
-/* By arrival. Newcomers go to the end; a request that comes back belongs near the front. */
+/* By arrival. Newcomers go to the end; a request that comes back belongs near the front. Only the
+ * first is looked at: another one, unless something is under way for it, is limited by those ahead
+ * of it from now on. */
 void kp__queue_insert(struct kp__core *core, struct kp__request *request)
 {
     struct kp__subpool *sub = request->sub;
     struct kp__list *list = &kp__rare(core, sub)->queue[request->queue], *at = kp__list_last(list);
+    struct kp__request *was_first = kp__queue_first(sub, request->queue);
 
     if (!at || is_behind(request, at)) {
         kp__list_push_back(list, &request->link);
@@ -149,6 +152,9 @@ void kp__queue_insert(struct kp__core *core, struct kp__request *request)
         for (at = kp__list_first(list); is_behind(request, at);) at = kp__list_next(list, at);
         kp__list_insert_before(at, &request->link);
     }
+    struct kp__request *behind =
+        kp__queue_first(sub, request->queue) == request ? was_first : request;
+    if (behind && !behind->slot) behind->limit = KP__BY_WAIT_ORDER;
     sub->waiting++;
     core->waiting++;
 }

@@ -157,6 +157,12 @@ int64_t kp_evict(kp_pool *door, kp_key key, int64_t keep)
 
 /* ---- drain ----------------------------------------------------------------------------------- */
 
+/* Did it begin in this era or before? Eras wrap around, but not while a lease lasts. */
+static bool is_of(const struct kp__seat *seat, uint32_t era)
+{
+    return (int32_t)(seat->era - era) <= 0;
+}
+
 /* How many leases are out that began in this era or before, and how many are being destroyed. */
 static int64_t still_out(const struct kp__subpool *sub, uint32_t era)
 {
@@ -165,7 +171,7 @@ static int64_t still_out(const struct kp__subpool *sub, uint32_t era)
 
     while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL)
         for (uint32_t i = 0; i < slot->errand->seats; i++)
-            out += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->era <= era;
+            out += kp__seat_at(slot, i)->lent && is_of(kp__seat_at(slot, i), era);
     return out;
 }
 

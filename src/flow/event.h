@@ -85,6 +85,11 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
 /* Why there is no such key, and none is made, unless *why says it already. */
 void kp__say_no_key(kp_why *why, int code);
 
+/* When the background may create again: after a pause, or as a circuit or the rate lets it. With
+ * the lock. */
+void kp__say_rest(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
+                  kp_why *why);
+
 /* kp_warm, which began at `since`, ran out of time with this key. With the lock. */
 void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since, uint64_t now,
                   kp_why *why);

@@ -163,7 +163,7 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
 static void write_health(struct text *t, const struct snapshot *s)
 {
     if (s->refused) add(t, "\n  refused until kp_retry_now: %s", s->cause);
-    else if (s->failed && s->back_off > s->now)
+    else if (s->failed && !s->tripped && s->back_off > s->now) /* probes do not wait for a pause */
         add(t, "\n  down for %" PRId64 " ms more: %s", kp__ms_up(s->back_off - s->now), s->cause);
     else if (s->failed)
         add(t, "\n  its latest create failed: %s", s->cause);

@@ -230,8 +230,8 @@ void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     }
 }
 
-/* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
- * estimate of refuse_late. */
+/* When it may be worth trying again: after the breaker or back-off, and when a failure is no longer
+ * kept (cache_failure_ms); at the next token; or by the estimate of refuse_late. */
 static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,
                            uint64_t now)
 {
@@ -239,6 +239,7 @@ static int64_t retry_after(const struct kp__core *core, const struct kp__request
     uint64_t at = h->tripped ? h->circuit->until : h->back_off;
 
     if (kp_error_find(request->grant.code)->retry == KP_RETRY_NEVER) return KP_OFF;
+    if (h->last && h->last->until > at) at = h->last->until;
     if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
     if (request->limit == KP__BY_REFUSE_LATE) at = request->hope;
     return ms_until(at, now);
@@ -251,6 +252,14 @@ void kp__say_no_key(kp_why *why, int code)
     if (code != KP_EFULL) return;
     strcpy(why->limit, "budget.max_keys");
     kp__say_more(why, " (limit: budget.max_keys)");
+}
+
+void kp__say_rest(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
+                  kp_why *why)
+{
+    uint64_t rest = kp__rests_until(sub), token = kp__token_at(&core->rate, now);
+
+    why->retry_after_ms = ms_until(rest > token ? rest : token, now);
 }
 
 void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since, uint64_t now,
@@ -266,6 +275,7 @@ void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since
     why->waited_ms = kp__ms_since(since, now);
     kp__say_more(why, " is not warm after %" PRId64 " ms", why->waited_ms);
     kp__say_more(why, ": limited by %s (live %" PRIu32 ")", why->limit, why->live);
+    kp__say_rest(&pool->core, sub, now, why);
     if (!last || sub->rare->health.failures == 0) return;
     why->vendor_code = last->vendor_code;
     kp__say_last(why, kp__failure_text(last), 140);

@@ -201,6 +201,67 @@ static void a_probe_without_memory_must_let_another_begin(void **state)
     contract_end(&c);
 }
 
+static void who_warms_must_be_told_of_probes_that_are_out(void **state)
+{
+    contract c;
+    kp_lease lease;
+    kp_why why;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.min_live = 2;
+    c.options.limits.prefill = KP_PREFILL_NONE;
+    c.options.limits.breaker_failures = 1;
+    c.options.limits.breaker_counts = KP_BREAK_USE;
+    contract_open(&c);
+    contract_take(&c, A, &lease);
+    kp_lease_report(&lease, -1);
+    kp_discard(&lease);
+    kp_sim_pass_ms(c.sim, 5000);
+    contract_take(&c, A, &lease); /* the probe */
+    assert_int_equal(warm(&c, 100, &why), 0);
+    assert_int_equal(why.code, KP_ETIMEDOUT);
+    assert_string_equal(why.limit, "breaker_failures");
+    kp_release(&lease);
+    contract_end(&c);
+}
+
+/* Of a pause, a circuit that has just opened, or a token. */
+static void who_warms_must_be_told_when_to_try_again(void **state)
+{
+    contract c;
+    kp_lease lease;
+    kp_why why;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.retry_first_ms = c.options.limits.retry_max_ms = 4000;
+    c.script.create = for_two;
+    contract_open(&c);
+    assert_int_equal(warm(&c, 1000, &why), 0);
+    assert_int_equal(why.code, KP_ECREATE);
+    int64_t pause = why.retry_after_ms;
+    assert_true(pause > 10);
+    assert_int_equal(warm(&c, 10, &why), 0);
+    assert_string_equal(why.limit, "retry_first_ms");
+    assert_int_equal(why.retry_after_ms, pause - 10);
+    kp_sim_pass_ms(c.sim, pause - 10);
+    assert_int_equal(warm(&c, 1000, &why), 0);
+    assert_int_equal(why.code, KP_ECREATE);
+    assert_int_equal(why.retry_after_ms, 5000);
+    contract_end(&c);
+
+    begin(&c);
+    c.options.budget.create_rate = 1;
+    contract_open(&c);
+    contract_take(&c, kp_str("b"), &lease);
+    assert_int_equal(warm(&c, 10, &why), 0);
+    assert_string_equal(why.limit, "budget.create_rate");
+    assert_int_equal(why.retry_after_ms, 990);
+    kp_release(&lease);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +272,8 @@ int main(void)
         cmocka_unit_test(there_must_be_no_more_probes_than_the_rule_says),
         cmocka_unit_test(a_circuit_of_uses_must_be_left_to_requests),
         cmocka_unit_test(a_probe_without_memory_must_let_another_begin),
+        cmocka_unit_test(who_warms_must_be_told_of_probes_that_are_out),
+        cmocka_unit_test(who_warms_must_be_told_when_to_try_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -260,6 +260,30 @@ static void kp_retry_now_must_end_the_pause_and_close_the_circuit(void **state)
     close_stage();
 }
 
+static void who_is_told_a_kept_failure_must_be_told_until_when(void **state)
+{
+    static const kp_line lines[] = { { .status = -1, .times = 1 }, { 0 } };
+    struct getter g = { .key = "a", .within_ms = 5000 };
+
+    (void)state;
+    open_stage((kp_options){ .limits = { .retry_first_ms = 10, .cache_failure_ms = 15000 } },
+               lines);
+    assert_int_equal(ask(&g), KP_ECREATE);
+    assert_int_equal(g.why.retry_after_ms, 15000);
+    kp_sim_pass_ms(the.sim, 14999);
+    assert_int_equal(ask(&g), KP_ECREATE);
+    assert_string_equal(g.why.limit, "cache_failure_ms");
+    assert_int_equal(g.why.retry_after_ms, 1);
+    kp_sim_pass_ms(the.sim, 1);
+    assert_int_equal(ask(&g), 0);
+    close_stage();
+    open_stage((kp_options){ .limits = { .retry_first_ms = 10, .cache_failure_ms = KP_OFF } },
+               lines);
+    assert_int_equal(ask(&g), KP_ECREATE);
+    assert_int_equal(g.why.retry_after_ms, KP_OFF); /* not before kp_retry_now */
+    close_stage();
+}
+
 static void kp_retry_now_must_answer_what_it_cannot_find(void **state)
 {
     (void)state;
@@ -285,6 +309,7 @@ int main(void)
         cmocka_unit_test(a_refusal_must_stop_its_key_until_it_is_told_to_try_again),
         cmocka_unit_test(who_waits_for_a_return_must_be_served_at_once_by_kp_retry_now),
         cmocka_unit_test(kp_retry_now_must_end_the_pause_and_close_the_circuit),
+        cmocka_unit_test(who_is_told_a_kept_failure_must_be_told_until_when),
         cmocka_unit_test(kp_retry_now_must_answer_what_it_cannot_find),
     };
 

@@ -44,6 +44,11 @@ static int first_of(const struct model *m, int key, enum line line)
     return first;
 }
 
+int m_first_beside(const struct model *m, const struct model_request *r)
+{
+    return first_of(m, r->key, line_of(m, r));
+}
+
 bool m_creator_waits(const struct model *m, int key)
 {
     return first_of(m, key, EITHER) != NOBODY || first_of(m, key, FRESH) != NOBODY;
@@ -64,11 +69,11 @@ static int heads(const struct model *m, int key, int out[LINES])
 }
 
 /* Requests that wait for a creation of their own do not count: they take nothing else. */
-bool m_anybody_ahead(const struct model *m, int key)
+int m_head(const struct model *m, int key)
 {
     int head[LINES];
 
-    return heads(m, key, head) > 0;
+    return heads(m, key, head) > 0 ? head[0] : NOBODY;
 }
 
 /* ---- who is next across keys ----------------------------------------------------------------- */

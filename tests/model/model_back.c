@@ -267,7 +267,10 @@ static int release_sponsor(struct model *m, int slot)
     int sponsor = m->slot[slot].sponsor;
 
     m->slot[slot].sponsor = NOBODY;
-    if (sponsor != NOBODY) m->request[sponsor].making = NOBODY;
+    if (sponsor == NOBODY) return NOBODY;
+    m->request[sponsor].making = NOBODY;
+    m->request[sponsor].waiting = false;
+    m_join(m, &m->request[sponsor]);
     return sponsor;
 }
 

@@ -17,6 +17,18 @@ void m_send_away(struct model *m, int request)
         m_refuse(m, request, KP_EAGAIN, r->limit);
 }
 
+/* Only the first of a line is looked at. Others are limited by those ahead of them, unless
+ * something is under way for them. */
+void m_join(struct model *m, struct model_request *r)
+{
+    int at = (int)(r - m->request), first = m_first_beside(m, r);
+
+    r->waiting = true;
+    int behind = m_first_beside(m, r) == at ? first : at;
+    if (behind != NOBODY && m->request[behind].making == NOBODY)
+        m->request[behind].limit = "wait_order";
+}
+
 /* The request joins its line, at the place of its stamp. If the line was empty, how slow it was
  * before no longer counts. */
 static void queue_again(struct model *m, struct model_request *r)
@@ -29,7 +41,7 @@ static void queue_again(struct model *m, struct model_request *r)
     }
     if (m_waiting(m, r->key) == 0) m_late_begin(m, r->key);
     r->grant = G_WAIT;
-    r->waiting = true;
+    m_join(m, r);
     r->good = false;
     r->mail = 0; /* if there is a letter, it went on already */
     TALLY(m, r->key, waits, !r->waited && !r->at_once);
@@ -65,19 +77,20 @@ static void wait_again_in_time(struct model *m, struct model_request *r)
 static void claim(struct model *m, struct model_request *r)
 {
     int64_t waiting = m_waiting(m, r->key);
+    bool others = m_head(m, r->key) != NOBODY;
 
     m->key[r->key].used_at = m->now;
     r->stamp = ++m->stamps;
     r->again = FOREVER;
     r->limit = "wait_order"; /* others are ahead; a later look may find another reason */
-    if (!m_anybody_ahead(m, r->key) && m_decide(m, r) == ANSWERED) return;
+    if (!others && m_decide(m, r) == ANSWERED) return;
     if (r->flags & KP_DONT_WAIT)
         m_no(r, KP_EAGAIN, r->limit);
     else if (waiting >= m->key[r->key].rules.max_waiting)
-        m_no(r, KP_EFULL, "max_waiting");
+        m_no(r, r->at_once ? KP_EAGAIN : KP_EFULL, r->at_once ? r->limit : "max_waiting");
     else if (m_waiting(m, NOBODY) >= m->budget_waiting)
-        m_no(r, KP_EFULL, "budget.max_waiting");
-    else if (!m_anybody_ahead(m, r->key) || !m_seems_too_late(m, r))
+        m_no(r, r->at_once ? KP_EAGAIN : KP_EFULL, r->at_once ? r->limit : "budget.max_waiting");
+    else if (!others || !m_seems_too_late(m, r))
         m_wait_again(m, r);
 }
 
@@ -90,14 +103,27 @@ uint64_t m_end_of(const struct model *m, const struct model_request *r)
     return timed && s->until < r->deadline ? s->until : r->deadline;
 }
 
+static uint32_t ahead(const struct model *m, const struct model_request *r)
+{
+    uint32_t many = 0;
+
+    for (int i = 0; i < MODEL_REQUESTS; i++)
+        many += m->request[i].waiting && m->request[i].key == r->key &&
+                m_before(m, i, (int)(r - m->request));
+    return many;
+}
+
 static void give_up(struct model *m, struct model_request *r)
 {
     bool late = m->now >= r->deadline, retry = m->key[r->key].rules.retry;
     bool checking = r->making != NOBODY && m->slot[r->making].state == M_LENT;
+    int head = m_head(m, r->key);
+    const char *bound = head != NOBODY ? m->request[head].limit : r->limit;
 
     m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
              late && checking ? "deadline" : r->limit);
     m_settle(m, r->key);
+    if (strcmp(r->bound, "wait_order") == 0 && !ahead(m, r)) r->bound = bound; /* they left */
     if (!late && (checking || retry)) wait_again_in_time(m, r);
     else if (!late) m_no(r, KP_ECREATE, "create_timeout_ms");
 }
@@ -233,14 +259,13 @@ static void explain(const struct model *m, struct model_request *r)
     snprintf(why->limit, sizeof why->limit, "%s", r->bound);
     why->waited_ms = (int64_t)((m->now - r->began) / 1000000);
     uint64_t at = k->tripped ? k->open_until : k->back_off;
+    if (k->last_until > at) at = k->last_until; /* a failure that is kept */
     if (strcmp(r->bound, "budget.create_rate") == 0) at = m_token_at(m, m->now);
     if (strcmp(r->bound, "refuse_late") == 0) at = r->again;
     if (kp_error_find(r->code)->retry == KP_RETRY_NEVER) at = FOREVER;
     why->retry_after_ms = at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;
     if (at == FOREVER) why->retry_after_ms = KP_OFF;
-    for (int i = 0; i < MODEL_REQUESTS; i++)
-        why->ahead += m->request[i].waiting && m->request[i].key == r->key &&
-                      m_before(m, i, (int)(r - m->request));
+    why->ahead = ahead(m, r);
     why->live = (uint32_t)m_live(m, r->key);
     why->creating = (uint32_t)m_making(m, r->key);
     why->idle = (uint32_t)m_count(m, r->key, M_IDLE);

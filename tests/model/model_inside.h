@@ -21,7 +21,9 @@ static inline bool m_is_live(const struct model_slot *s)
 int64_t m_making(const struct model *m, int key); /* creating, or tested by the keeper */
 int64_t m_staying(const struct model *m, int key); /* live, except what is being destroyed */
 int64_t m_waiting(const struct model *m, int key);
-bool m_anybody_ahead(const struct model *m, int key);
+int m_first_beside(const struct model *m, const struct model_request *r); /* of its line */
+void m_join(struct model *m, struct model_request *r); /* it waits in the line that fits it now */
+int m_head(const struct model *m, int key); /* the first that waits for more than its own */
 int64_t m_lent(const struct model *m, int key); /* what max_lent counts */
 int64_t m_promised(const struct model *m, int key);
 int64_t m_leases(const struct model *m, int key);

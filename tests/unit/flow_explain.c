@@ -208,6 +208,30 @@ static void keys_that_are_down_must_be_explained_with_the_pool(void **state)
     stage_fall(&s);
 }
 
+/* Where a circuit is open, it says when a create may begin, and the pause says nothing. */
+static void a_pause_that_a_probe_does_not_wait_for_must_not_be_told(void **state)
+{
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.breaker_failures = 1;
+    s.options.limits.breaker_open_ms = 10;
+    s.options.limits.retry_first_ms = s.options.limits.retry_max_ms = KP_HOURS(1);
+    stage_open(&s);
+    s.create = -5;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), NULL, &none), KP_ECREATE);
+    s.now += 10000000;
+    SAYS_NOT(explain(&s, kp_str("a")), "down for");
+    SAYS(text, "its latest create failed: ");
+    SAYS(text, "circuit open for 0 ms more");
+    s.create = 0;
+    kp_lease lease = stage_get(&s, "a");
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 /* The driver refuses a second resource while it makes the first. */
 static int refuse_the_second(kp_job *job, void **resource)
 {
@@ -346,6 +370,7 @@ int main(void)
         cmocka_unit_test(only_the_first_keys_in_use_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_that_are_not_well_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_that_are_down_must_be_explained_with_the_pool),
+        cmocka_unit_test(a_pause_that_a_probe_does_not_wait_for_must_not_be_told),
         cmocka_unit_test(keys_that_are_refused_must_be_explained_though_a_create_succeeded),
         cmocka_unit_test(keys_that_are_badly_used_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_with_revoked_leases_must_be_explained_with_the_pool),

@@ -3,6 +3,7 @@
  * Tests of what other threads may do while a call has released the pool's lock: to allocate, for
  * limits_for, to wait. One thread plays all of them.
  */
+#include "flow/door.h"
 #include "flow_allocs.h"
 
 #include <keyedpool/loop.h>
@@ -269,6 +270,25 @@ static void a_close_while_it_drains_must_end_the_draining(void **state)
     kp_release(&held);
 }
 
+/* A program that asks every ms comes that far in 50 days. */
+static void a_lease_must_be_waited_for_though_eras_have_wrapped_around(void **state)
+{
+    struct stage s;
+    struct kp__todo todo;
+    int code;
+
+    (void)state;
+    stage_raise(&s);
+    struct kp__pool *pool = kp__enter(s.pool, &todo, &code);
+    pool->core.era = UINT32_MAX;
+    kp__leave(pool, &todo);
+    kp_lease lease = stage_get(&s, "a");
+    for (int i = 0; i < 3; i++) assert_int_equal(kp_drain(s.pool, kp_str("a"), KP_NONE), 1);
+    kp_release(&lease);
+    assert_int_equal(kp_drain(s.pool, kp_str("a"), KP_NONE), 0);
+    stage_fall(&s);
+}
+
 /* ---- everybody who waits --------------------------------------------------------------------- */
 
 static void done(kp_request *request, int code, kp_lease lease)
@@ -463,6 +483,7 @@ int main(void)
         cmocka_unit_test(a_pool_closed_by_limits_for_must_take_and_lend_nothing),
         cmocka_unit_test(a_hit_must_know_the_time_while_somebody_waits_elsewhere),
         cmocka_unit_test(a_close_while_it_drains_must_end_the_draining),
+        cmocka_unit_test(a_lease_must_be_waited_for_though_eras_have_wrapped_around),
         cmocka_unit_test(the_first_who_wait_must_be_explained_where_nobody_borrows),
         cmocka_unit_test(a_get_on_a_pools_own_loop_must_take_what_is_idle_and_not_wait),
         cmocka_unit_test(a_reset_and_a_validate_on_return_must_both_be_waited_for),

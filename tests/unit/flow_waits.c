@@ -383,6 +383,29 @@ static void who_lacks_a_permit_beside_an_idle_one_must_be_starved_from_now_on(vo
     stage_fall(&s);
 }
 
+/* A limit on waiting requests is none of its concern. */
+static void who_does_not_wait_must_be_told_so_where_nobody_may(void **state)
+{
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    for (int of_all = 0; of_all < 2; of_all++) {
+        stage_set(&s);
+        s.options.limits.max_live = 1;
+        if (of_all) s.options.budget.max_waiting = KP_NONE;
+        else s.options.limits.max_waiting = KP_NONE;
+        stage_open(&s);
+        kp_lease lease = stage_get(&s, "a");
+        const kp_ask at_once = { .within_ms = KP_NONE, .why = &s.why };
+        assert_int_equal(kp_get(s.pool, kp_str("a"), &at_once, &none), KP_EAGAIN);
+        assert_string_equal(s.why.limit, "max_live");
+        assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_S(1), &none), KP_EFULL);
+        kp_release(&lease);
+        stage_fall(&s);
+    }
+}
+
 /* ---- time that passes in on_event ------------------------------------------------------------ */
 
 static int64_t left_ms;
@@ -441,6 +464,7 @@ int main(void)
         cmocka_unit_test(a_release_must_serve_who_waits_even_without_a_clock),
         cmocka_unit_test(a_hit_must_be_bare_only_where_nothing_stands_in_its_way),
         cmocka_unit_test(who_lacks_a_permit_beside_an_idle_one_must_be_starved_from_now_on),
+        cmocka_unit_test(who_does_not_wait_must_be_told_so_where_nobody_may),
         cmocka_unit_test(a_probe_must_be_told_the_time_that_is_left),
     };
 
