@@ -287,12 +287,14 @@ static void cancel(kp_job *job)
 static int reset(kp_job *job, void *resource)
 {
     struct kp__http_client *h = resource;
+    const char *useless;
     CURLcode rc;
 
     if (h->transfer && !kp__transfer_stop(h->transfer))
         return fail(job, CURLE_RECURSIVE_API_CALL, "given back inside a callback of libcurl");
-    if (kp__http_is_useless(h)) {
-        int failed = fail(job, CURLE_COULDNT_CONNECT, "given back without a usable connection");
+    useless = kp__http_useless(h);
+    if (useless) {
+        int failed = fail(job, CURLE_COULDNT_CONNECT, useless);
 
         return kp__http_is_gone(h) ? KP_EGONE : failed;
     }

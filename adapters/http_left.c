@@ -17,12 +17,27 @@ void kp__http_note_version(struct kp__http_client *h)
         h->terse = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
 }
 
-/* Where several connections are open, for libcurl can neither use nor free what
- * CURLOPT_CONNECT_ONLY has made. And if the last transfer had no answer,
- *   - where none is open: the next create probes, and reports the reason;
- *   - where one was opened or closed: what was not sent, even a password, goes with the next.
- * But a server may well close after an answer, and a borrower may have asked for nothing. */
-bool kp__http_is_useless(const struct kp__http_client *h)
+/* May libcurl still have a request that it did not send? It keeps the password that is in it, and
+ * sends that with the next one. Where a connection was opened or closed nobody can tell; else the
+ * times do. Where libcurl went on by itself, to another path or with a password, the answer that
+ * made it do so is not the one to its last request. */
+static bool may_be_unsent(const struct kp__http_client *h, long status)
+{
+    double looked_up = 0, sent = 0;
+    long more = 0;                      /* requests that it made by itself */
+
+    (void)curl_easy_getinfo(h->easy, CURLINFO_NAMELOOKUP_TIME, &looked_up);
+    (void)curl_easy_getinfo(h->easy, CURLINFO_PRETRANSFER_TIME, &sent);
+    (void)curl_easy_getinfo(h->easy, CURLINFO_REDIRECT_COUNT, &more);
+    if (status == 0)
+        return h->moved || (looked_up > 0 && sent <= 0);
+    return more > 0 && (status / 100 == 3 || status == 401 || status == 407);
+}
+
+/* Several connections: libcurl can neither use nor free what CURLOPT_CONNECT_ONLY has made. None,
+ * and no answer: the next create probes, and reports the reason. But a server may well close after
+ * an answer, and a borrower may have asked for nothing. */
+const char *kp__http_useless(const struct kp__http_client *h)
 {
     bool probing = !h->context->options.probe || *h->context->options.probe;
     long status = 0;
@@ -31,7 +46,12 @@ bool kp__http_is_useless(const struct kp__http_client *h)
     for (int i = 0; i < KP__HTTP_SOCKETS; i++)
         open += h->fd[i] >= 0;
     (void)curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
-    return open > 1 || (status == 0 && (h->moved || (probing && !open)));
+    if (open > 1)
+        return "given back with several connections";
+    if (!may_be_unsent(h, status) && (status || open || !probing))
+        return NULL;
+    return open ? "given back with a request that may be unsent"
+                : "given back without a usable connection";
 }
 
 /* Of a host with several addresses one may have refused, and another one been connected: then only

@@ -47,8 +47,8 @@ kp_driver kp__http_driver(struct kp__http_context *context);
 /* Before the handle forgets it; a transfer that had no answer says nothing of it. */
 void kp__http_note_version(struct kp__http_client *h);
 
-/* Is the handle useless to the next borrower? */
-bool kp__http_is_useless(const struct kp__http_client *h);
+/* NULL, or why the handle is useless to the next borrower. */
+const char *kp__http_useless(const struct kp__http_client *h);
 
 /* Does the system's last error say that the server is gone? */
 bool kp__http_is_gone(const struct kp__http_client *h);
