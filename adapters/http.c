@@ -287,11 +287,15 @@ static void cancel(kp_job *job)
 static int reset(kp_job *job, void *resource)
 {
     struct kp__http_client *h = resource;
+    bool known = kp__http_knows_connection(h);
     const char *useless;
     CURLcode rc;
 
     if (h->transfer && !kp__transfer_stop(h->transfer))
         return fail(job, CURLE_RECURSIVE_API_CALL, "given back inside a callback of libcurl");
+    if (!known)
+        return fail(job, CURLE_COULDNT_CONNECT, "given back with a connection that was made after"
+                                                " the borrower's own curl_easy_reset");
     useless = kp__http_useless(h);
     if (useless) {
         int failed = fail(job, CURLE_COULDNT_CONNECT, useless);

@@ -17,6 +17,17 @@ void kp__http_note_version(struct kp__http_client *h)
         h->terse = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
 }
 
+bool kp__http_knows_connection(const struct kp__http_client *h)
+{
+    curl_socket_t now = CURL_SOCKET_BAD;
+    bool known = false;
+
+    (void)curl_easy_getinfo(h->easy, CURLINFO_ACTIVESOCKET, &now);
+    for (int i = 0; i < KP__HTTP_SOCKETS; i++)
+        known = known || h->fd[i] == now;
+    return known || now == CURL_SOCKET_BAD;
+}
+
 /* May libcurl still have a request that it did not send? It keeps the password that is in it, and
  * sends that with the next one. Where a connection was opened or closed nobody can tell; else the
  * times do. Where libcurl went on by itself, to another path or with a password, the answer that

@@ -47,6 +47,11 @@ kp_driver kp__http_driver(struct kp__http_context *context);
 /* Before the handle forgets it; a transfer that had no answer says nothing of it. */
 void kp__http_note_version(struct kp__http_client *h);
 
+/* Was the connection that it has made with the pool's functions? A borrower who calls
+ * curl_easy_reset takes them away, and what comes on such a connection would not be seen. To be
+ * asked before a transfer on an event loop is stopped. */
+bool kp__http_knows_connection(const struct kp__http_client *h);
+
 /* NULL, or why the handle is useless to the next borrower. */
 const char *kp__http_useless(const struct kp__http_client *h);
 

@@ -18,14 +18,15 @@
  * answer: then libcurl has closed it. If the server ended the connection, libcurl connects again
  * during the next transfer. A handle is closed if its last request had no answer and may not have
  * been sent, since libcurl would still have what it did not send (a password, say), and send that
- * for the next borrower; if several connections are open, as after CURLOPT_CONNECT_ONLY; and if
- * there are unread bytes after an answer of HTTP/1, since the next borrower would read them as his.
- * (With TLS a server's goodbye is among these, but not what came in one TLS record with the end of
- * the answer: nobody can see that before the next transfer reads it.) Those that come later are
- * seen only where an idle handle is checked (limits.validate_after_ms). Do not put a handle into a
- * multi handle, nor into a share of your own that shares connections: connections made there belong
- * to those, and would outlive the handle. CURLOPT_RESOLVE of one borrower affects all, since names
- * are shared, and libcurl keeps what CURLOPT_ALTSVC learnt, the header of
+ * for the next borrower; if several connections are open, as after CURLOPT_CONNECT_ONLY; if its
+ * connection was made after a curl_easy_reset of the borrower, so that the pool does not know it;
+ * and if there are unread bytes after an answer of HTTP/1, since the next borrower would read them
+ * as his. (With TLS a server's goodbye is among these, but not what came in one TLS record with the
+ * end of the answer: nobody can see that before the next transfer reads it.) Those that come later
+ * are seen only where an idle handle is checked (limits.validate_after_ms). Do not put a handle
+ * into a multi handle, nor into a share of your own that shares connections: connections made there
+ * belong to those, and would outlive the handle. CURLOPT_RESOLVE of one borrower affects all, since
+ * names are shared, and libcurl keeps what CURLOPT_ALTSVC learnt, the header of
  * CURLOPT_TRANSFER_ENCODING, and, until the next transfer begins, what curl_easy_header tells of
  * the last answer.
  * CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection keeps the

@@ -121,30 +121,34 @@ static void a_borrowers_password_must_not_be_sent_for_the_next(void **state)
 
 /* ---- what was not asked for ------------------------------------------------------------------ */
 
-/* After a whole answer another one comes, which libcurl does not read before its next request:
- * while the handle is lent, or idle. */
+/* After a whole answer another one comes, which libcurl does not read before its next request. 0:
+ * while the handle is lent. 1: while it is idle. 2: while it is lent, on a connection that the pool
+ * does not know, since the borrower's curl_easy_reset has taken the pool's functions away. */
 static void an_answer_that_nobody_asked_for_must_not_be_the_nexts(void **state)
 {
     kp_options more = { .limits = { .max_live = 2, .retry_first_ms = KP_NONE,
                                     .validate_after_ms = KP_NONE } };
 
     (void)state;
-    for (int idle = 0; idle < 2; idle++) {
+    for (int when = 0; when < 3; when++) {
+        kp_http_options how = { .probe = when == 2 ? "" : "/" };
         struct pollfd p = { .events = POLLIN };
         kp_lease lease, other;
 
-        assert_int_equal(kp_http_open(NULL, &more, &stage.pool), 0);
+        assert_int_equal(kp_http_open(&how, &more, &stage.pool), 0);
         lease = get();
         other = get();
+        if (when == 2)
+            curl_easy_reset(kp_http(&lease));
         assert_int_equal(ask(&lease, "/listen"), CURLE_OK);
         assert_int_equal(curl_easy_getinfo(kp_http(&lease), CURLINFO_ACTIVESOCKET, &p.fd),
                          CURLE_OK);
-        if (idle)
+        if (when == 1)
             kp_release(&lease);
         assert_int_equal(ask(&other, "/unasked"), CURLE_OK);
         assert_string_equal(stage.body, "GET /unasked HTTP/1.1");
         assert_int_equal(poll(&p, 1, 10000), 1);
-        if (!idle)
+        if (when != 1)
             kp_release(&lease);
         lease = get();                  /* `other` is lent: this is the one that was told */
         assert_int_equal(ask(&lease, "/mine"), CURLE_OK);

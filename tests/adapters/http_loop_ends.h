@@ -14,6 +14,7 @@
     cmocka_unit_test(a_transfer_that_is_given_up_must_not_be_told_of),                             \
         cmocka_unit_test(a_lease_must_take_its_transfer_with_it),                                  \
         cmocka_unit_test(half_an_answer_must_never_reach_the_next),                                \
+        cmocka_unit_test(a_connection_that_the_pool_does_not_know_must_not_be_the_nexts),          \
         cmocka_unit_test(a_transfer_must_end_at_the_timeout_of_the_options),                       \
         cmocka_unit_test(whoever_is_told_may_start_again_or_give_back),                            \
         cmocka_unit_test(a_transfer_that_pauses_must_go_on),                                       \
@@ -106,6 +107,25 @@ static void half_an_answer_must_never_reach_the_next(void **state)
     assert_int_equal(transfers[0].ends, 0);
     assert_int_equal(counted.sockets, 2);
     give_back(1);
+    close_pool();
+}
+
+/* A borrower's curl_easy_reset takes the pool's functions away, by which it hears of connections. */
+static void a_connection_that_the_pool_does_not_know_must_not_be_the_nexts(void **state)
+{
+    (void)state;
+    open_pool((kp_http_options){ .probe = "" });
+    curl_easy_reset(kp_http(lease_of(0, origin)));
+    must_answer(0, "/one", "GET /one HTTP/1.1");
+    give_back(0);
+    assert_int_equal(counted.closed, 1);
+    (void)lease_of(1, origin);
+    must_answer(1, "/two", "GET /two HTTP/1.1");
+    curl_easy_reset(kp_http(&stage.ask[1].lease));
+    must_answer(1, "/three", "GET /three HTTP/1.1");
+    give_back(1);                                       /* it was known, and is used on */
+    assert_int_equal(counted.closed, 1);
+    assert_int_equal(counted.sockets, 1);
     close_pool();
 }
 
