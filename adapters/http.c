@@ -10,6 +10,7 @@
 #include "dial.h"
 #include "http_transfer.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl
     int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 
     (void)purpose;
+    h->full = fd < 0 && (errno == EMFILE || errno == ENFILE);
     if (fd < 0)
         return CURL_SOCKET_BAD;
     for (int i = 0; i < KP__HTTP_SOCKETS; i++) {
@@ -170,7 +172,8 @@ static int ready(kp_job *job, struct kp__http_client *h, CURLcode probed)
 
     (void)curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, NULL);
     if (probed != CURLE_OK)
-        return fail(job, probed, h->detail);
+        return fail(job, probed, h->full ? "no socket, this process may not open more files"
+                                         : h->detail);
     if (h->transfer)
         (void)kp__transfer_stop(h->transfer);
     kp__http_note_version(h);
