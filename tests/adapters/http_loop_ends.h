@@ -37,10 +37,20 @@ static int count_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, c
     return 0;
 }
 
+static int hear_of(CURL *curl, curl_infotype kind, char *text, size_t size, void *heard)
+{
+    (void)curl;
+    (void)kind;
+    (void)text;
+    (void)size;
+    ++*(int *)heard;
+    return 0;
+}
+
 static void a_transfer_that_is_given_up_must_not_be_told_of(void **state)
 {
+    int seen, heard = 0, heard_before;
     CURL *curl;
-    int seen;
 
     (void)state;
     open_pool((kp_http_options){ 0 });
@@ -49,13 +59,19 @@ static void a_transfer_that_is_given_up_must_not_be_told_of(void **state)
     kp_http_stop(&stage.ask[0].lease);          /* it has not begun */
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, count_progress);
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    (void)curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, hear_of);
+    (void)curl_easy_setopt(curl, CURLOPT_DEBUGDATA, &heard);
+    (void)curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L);
     (void)begin_transfer(0, "/silent");
     await_sent(0);
     seen = progress;
+    heard_before = heard;
     kp_http_stop(&stage.ask[0].lease);
     kp_http_stop(&stage.ask[0].lease);
     assert_true(seen > 0);
     assert_int_equal(progress, seen);
+    assert_true(heard_before > 0);
+    assert_int_equal(heard, heard_before);
     assert_false(glue_watching(&stage.loop));
     assert_int_equal(transfers[0].ends, 0);
     must_answer(0, "/one", "GET /one HTTP/1.1");
