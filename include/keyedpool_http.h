@@ -109,7 +109,7 @@ typedef struct kp_http_options {
 /* Open a pool of HTTP clients. `more`: all other options of a pool (limits, budget, ...), or NULL;
  * its driver is set as kp_http_fill does. Why a create failed is in kp_why, in libcurl's words;
  * vendor_code is the CURLcode. A key that is not an origin is KP_EREFUSED. The first call runs
- * curl_global_init.
+ * curl_global_init. Unchecked: a handle of your own given to it (kp_add), which it cannot use.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; keeps `http->ctx`,
  * `http->counts`, `http->watcher` and `more->ctx` until it calls more->driver.drop_ctx with
  * more->driver.ctx (set just these two of that driver): that is the last call of a closed pool to
