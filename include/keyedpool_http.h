@@ -25,10 +25,11 @@
  * end of the answer: nobody can see that before the next transfer reads it.) Those that come later
  * are seen only where an idle handle is checked (limits.validate_after_ms). Do not put a handle
  * into a multi handle, nor into a share of your own that shares connections: connections made there
- * belong to those, and would outlive the handle. CURLOPT_RESOLVE of one borrower affects all, since
- * names are shared, and libcurl keeps what CURLOPT_ALTSVC learnt, the header of
- * CURLOPT_TRANSFER_ENCODING, and, until the next transfer begins, what curl_easy_header tells of
- * the last answer.
+ * belong to those, and would outlive the handle. After a share of your own without TLS sessions
+ * discard (kp_discard): libcurl loses some memory whenever such a handle goes back to the share of
+ * the pool. CURLOPT_RESOLVE of one borrower affects all, since names are shared, and libcurl keeps
+ * what CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until the next transfer
+ * begins, what curl_easy_header tells of the last answer.
  * CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection keeps the
  * functions with which it was made, past the lease of whoever set them. It also keeps what
  * CURLOPT_SSL_CTX_FUNCTION (whom to trust, a client's certificate) and CURLOPT_SOCKOPTFUNCTION did
