@@ -126,7 +126,7 @@ static void half_an_answer_must_never_reach_the_next(void **state)
     close_pool();
 }
 
-/* A borrower's curl_easy_reset takes the pool's functions away, by which it hears of connections. */
+/* A borrower's curl_easy_reset takes the functions away by which the pool hears of connections. */
 static void a_connection_that_the_pool_does_not_know_must_not_be_the_nexts(void **state)
 {
     (void)state;
