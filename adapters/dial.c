@@ -226,6 +226,10 @@ static int begin_path(struct kp__dial *d)
     if (d->fd >= 0 && connect(d->fd, (const struct sockaddr *)&to, sizeof to) == 0)
         return 0;
     (void)kp__fault_say(&d->fault, d->place, errno);
+    if (d->fd >= 0 && d->fault.code == EAGAIN)
+        (void)snprintf(d->fault.text, sizeof d->fault.text,
+                       "the server lets nobody in, its queue is full (%d): %s", EAGAIN,
+                       to.sun_path);
     if (d->fd >= 0)
         (void)close(d->fd);
     d->fd = -1;

@@ -19,36 +19,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* libcurl tries two addresses at once. More sockets than these are not noted, and at worst closed
- * later than they might be. */
-#define SOCKETS_MAX 4
-
-/* The handle comes first: kp_http reads it. */
-struct client {
-    CURL *easy;
-    CURLSH *share;                      /* the pool's; or NULL */
-    const struct kp__http_context *context;
-    int   fd[SOCKETS_MAX];              /* its open sockets; or -1 */
-    int   watched;                      /* the one that the pool watches; or -1 */
-    bool  moved;                        /* a socket was opened or closed since the last reset */
-    bool  terse;                        /* its last answer was of HTTP/1: none comes unasked */
-    struct kp__transfer *transfer;      /* NULL: curl_easy_perform */
-    kp_job *job;                        /* the pending one */
-    char  detail[CURL_ERROR_SIZE];      /* why the probe failed */
-};
-
 /* ---- handles --------------------------------------------------------------------------------- */
 
 /* libcurl opens and closes its sockets through these two, so that we know which are open. */
 static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl_sockaddr *to)
 {
-    struct client *h = client;
+    struct kp__http_client *h = client;
     int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 
     (void)purpose;
+    h->full = fd < 0 && (errno == EMFILE || errno == ENFILE);
     if (fd < 0)
         return CURL_SOCKET_BAD;
-    for (int i = 0; i < SOCKETS_MAX; i++) {
+    for (int i = 0; i < KP__HTTP_SOCKETS; i++) {
         if (h->fd[i] < 0) {
             h->fd[i] = fd;
             break;
@@ -73,9 +56,9 @@ static int close_but_keep(int fd)
 
 static int close_socket(void *client, curl_socket_t fd)
 {
-    struct client *h = client;
+    struct kp__http_client *h = client;
 
-    for (int i = 0; i < SOCKETS_MAX; i++) {
+    for (int i = 0; i < KP__HTTP_SOCKETS; i++) {
         if (h->fd[i] == fd)
             h->fd[i] = -1;
     }
@@ -84,9 +67,9 @@ static int close_socket(void *client, curl_socket_t fd)
 }
 
 /* The number that close_but_keep has kept; or -1. */
-static int kept(const struct client *h)
+static int kept(const struct kp__http_client *h)
 {
-    for (int i = 0; i < SOCKETS_MAX; i++) {
+    for (int i = 0; i < KP__HTTP_SOCKETS; i++) {
         if (h->fd[i] == h->watched)
             return -1;
     }
@@ -94,7 +77,7 @@ static int kept(const struct client *h)
 }
 
 /* Set a new handle, or one that was reset, to how it is lent. */
-static CURLcode prepare(struct client *h, kp_key origin)
+static CURLcode prepare(struct kp__http_client *h, kp_key origin)
 {
     const struct kp__http_context *c = h->context;
     const kp_http_options *o = &c->options;
@@ -138,7 +121,7 @@ static int fail(kp_job *job, CURLcode code, const char *sentence)
 
 /* Set everything back; the connection stays, and what is shared. Cookies would stay, too:
  * COOKIEFILE ends the cookie engine, and before 7.77 only COOKIELIST empties it. */
-static CURLcode begin_anew(struct client *h, kp_key origin)
+static CURLcode begin_anew(struct kp__http_client *h, kp_key origin)
 {
     (void)curl_easy_setopt(h->easy, CURLOPT_SHARE, h->share);
 #if LIBCURL_VERSION_NUM >= 0x074a00
@@ -152,19 +135,9 @@ static CURLcode begin_anew(struct client *h, kp_key origin)
     return prepare(h, origin);
 }
 
-/* Before the handle forgets it; a transfer that had no answer says nothing of it. */
-static void note_version(struct client *h)
-{
-    long version = 0;
-
-    (void)curl_easy_getinfo(h->easy, CURLINFO_HTTP_VERSION, &version);
-    if (version)
-        h->terse = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
-}
-
 /* ---- making ---------------------------------------------------------------------------------- */
 
-static void end_client(struct client *h)
+static void end_client(struct kp__http_client *h)
 {
     int number = kept(h);
 
@@ -178,7 +151,7 @@ static void end_client(struct client *h)
 }
 
 /* 4. The answer of the job. */
-static int finish(struct client *h, int status, void **resource)
+static int finish(struct kp__http_client *h, int status, void **resource)
 {
     const kp_http_options *o = &h->context->options;
 
@@ -193,23 +166,24 @@ static int finish(struct client *h, int status, void **resource)
 }
 
 /* 3. The probe has ended, or there was none: set the handle to how it is lent. */
-static int ready(kp_job *job, struct client *h, CURLcode probed)
+static int ready(kp_job *job, struct kp__http_client *h, CURLcode probed)
 {
     CURLcode rc;
 
     (void)curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, NULL);
     if (probed != CURLE_OK)
-        return fail(job, probed, h->detail);
+        return fail(job, probed, h->full ? "no socket, this process may not open more files"
+                                         : h->detail);
     if (h->transfer)
         (void)kp__transfer_stop(h->transfer);
-    note_version(h);
+    kp__http_note_version(h);
     rc = begin_anew(h, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
 }
 
 static void probed(CURL *easy, CURLcode result, void *client)
 {
-    struct client *h = client;
+    struct kp__http_client *h = client;
     kp_job *job = h->job;
     void *resource = NULL;
     int status;
@@ -221,7 +195,7 @@ static void probed(CURL *easy, CURLcode result, void *client)
 }
 
 /* 2. Connect, by sending a request. */
-static int probe(kp_job *job, struct client *h, int64_t within_ms)
+static int probe(kp_job *job, struct kp__http_client *h, int64_t within_ms)
 {
     const char *path = h->context->options.probe ? h->context->options.probe : "/";
     long left = within_ms > INT_MAX ? INT_MAX : (long)within_ms;
@@ -248,7 +222,7 @@ static int probe(kp_job *job, struct client *h, int64_t within_ms)
 }
 
 /* 1. A handle of this pool. */
-static int set_up(kp_job *job, struct client *h)
+static int set_up(kp_job *job, struct kp__http_client *h)
 {
     struct kp__http_context *c = job->ctx;
     CURLcode rc;
@@ -261,14 +235,14 @@ static int set_up(kp_job *job, struct client *h)
     return probe(job, h, kp__at_most_ms(c->options.connect_timeout_ms, job->left_ms));
 }
 
-static struct client *new_client(const struct kp__http_context *c)
+static struct kp__http_client *new_client(const struct kp__http_context *c)
 {
-    struct client *h = calloc(1, sizeof *h);
+    struct kp__http_client *h = calloc(1, sizeof *h);
 
     if (!h)
         return NULL;
     h->context = c;
-    for (int i = 0; i < SOCKETS_MAX; i++)
+    for (int i = 0; i < KP__HTTP_SOCKETS; i++)
         h->fd[i] = -1;
     h->watched = -1;
     h->easy = curl_easy_init();
@@ -284,7 +258,7 @@ static struct client *new_client(const struct kp__http_context *c)
 
 static int create(kp_job *job, void **resource)
 {
-    struct client *h;
+    struct kp__http_client *h;
     bool good;
     int status;
 
@@ -305,7 +279,7 @@ static int create(kp_job *job, void **resource)
 /* Ends a probe; nothing else here takes long. */
 static void cancel(kp_job *job)
 {
-    struct client *h = job->scratch;
+    struct kp__http_client *h = job->scratch;
 
     if (!h)
         return;
@@ -313,60 +287,26 @@ static void cancel(kp_job *job)
     kp__transfer_end(h->transfer, CURLE_ABORTED_BY_CALLBACK);
 }
 
-/* Is the handle useless to the next borrower? Where several connections are open, for libcurl can
- * neither use nor free what CURLOPT_CONNECT_ONLY has made. And if the last transfer had no answer,
- *   - where none is open: the next create probes, and reports the reason;
- *   - where one was opened or closed: what was not sent, even a password, goes with the next.
- * But a server may well close after an answer, and a borrower may have asked for nothing. */
-static bool is_useless(const struct client *h)
-{
-    bool probing = !h->context->options.probe || *h->context->options.probe;
-    long status = 0;
-    int open = 0;
-
-    for (int i = 0; i < SOCKETS_MAX; i++)
-        open += h->fd[i] >= 0;
-    (void)curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
-    return open > 1 || (status == 0 && (h->moved || (probing && !open)));
-}
-
-/* Does the system's last error say that the server is gone? Of a host with several addresses one
- * may have refused, and another one been connected: then only how a connection ends counts. */
-static bool is_gone(const struct client *h)
-{
-    double began = 0;                   /* 0: there was no connection */
-    long code = 0;
-
-    (void)curl_easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &code);
-    (void)curl_easy_getinfo(h->easy, CURLINFO_PRETRANSFER_TIME, &began);
-    return kp__is_gone((int)code) &&
-           (began <= 0 || code == ECONNRESET || code == EPIPE || code == ETIMEDOUT);
-}
-
-/* Has more come than the answer? The next borrower would take it for the answer to his request. */
-static bool has_unread(const struct client *h)
-{
-    bool unread = false;
-
-    for (int i = 0; i < SOCKETS_MAX && h->terse; i++)
-        unread = unread || (h->fd[i] >= 0 && kp__peek(h->fd[i]) > 0);
-    return unread;
-}
-
 static int reset(kp_job *job, void *resource)
 {
-    struct client *h = resource;
+    struct kp__http_client *h = resource;
+    bool known = kp__http_knows_connection(h);
+    const char *useless;
     CURLcode rc;
 
     if (h->transfer && !kp__transfer_stop(h->transfer))
         return fail(job, CURLE_RECURSIVE_API_CALL, "given back inside a callback of libcurl");
-    if (is_useless(h)) {
-        int failed = fail(job, CURLE_COULDNT_CONNECT, "given back without a usable connection");
+    if (!known)
+        return fail(job, CURLE_COULDNT_CONNECT, "given back with a connection that was made after"
+                                                " the borrower's own curl_easy_reset");
+    useless = kp__http_useless(h);
+    if (useless) {
+        int failed = fail(job, CURLE_COULDNT_CONNECT, useless);
 
-        return is_gone(h) ? KP_EGONE : failed;
+        return kp__http_is_gone(h) ? KP_EGONE : failed;
     }
-    note_version(h);
-    if (has_unread(h))
+    kp__http_note_version(h);
+    if (kp__http_has_unread(h))
         return fail(job, CURLE_RECV_ERROR, "given back with bytes unread");
     rc = begin_anew(h, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
@@ -376,9 +316,9 @@ static int reset(kp_job *job, void *resource)
  * HTTP/2 has some of its own. */
 static int validate(kp_job *job, void *resource)
 {
-    const struct client *h = resource;
+    const struct kp__http_client *h = resource;
 
-    for (int i = 0; i < SOCKETS_MAX; i++) {
+    for (int i = 0; i < KP__HTTP_SOCKETS; i++) {
         int peeked = h->fd[i] < 0 ? 0 : kp__peek(h->fd[i]), rc;
 
         if (peeked == 0 || (peeked > 0 && !h->terse))
@@ -392,7 +332,7 @@ static int validate(kp_job *job, void *resource)
     return 0;
 }
 
-static void destroy_now(struct client *h)
+static void destroy_now(struct kp__http_client *h)
 {
     kp_http_counts *counts = h->context->options.counts;
 
@@ -403,7 +343,7 @@ static void destroy_now(struct client *h)
 
 static void destroy_late(CURL *easy, CURLcode result, void *client)
 {
-    struct client *h = client;
+    struct kp__http_client *h = client;
     kp_job *job = h->job;
 
     (void)easy;
@@ -414,7 +354,7 @@ static void destroy_late(CURL *easy, CURLcode result, void *client)
 
 static int destroy(kp_job *job, void *resource)
 {
-    struct client *h = resource;
+    struct kp__http_client *h = resource;
 
     if (h->transfer && !kp__transfer_stop(h->transfer)) {
         h->job = job;
@@ -428,10 +368,10 @@ static int destroy(kp_job *job, void *resource)
 /* The handle stays as it is: its borrower may have been in the middle of a transfer. */
 static int abandon(kp_job *job, void *resource)
 {
-    struct client *h = resource;
+    struct kp__http_client *h = resource;
 
     (void)job;
-    for (int i = 0; i < SOCKETS_MAX; i++) {
+    for (int i = 0; i < KP__HTTP_SOCKETS; i++) {
         if (h->fd[i] >= 0)
             (void)close(h->fd[i]);
     }
@@ -443,10 +383,10 @@ static int abandon(kp_job *job, void *resource)
 /* Asked once: the connections that libcurl makes later are not watched. */
 static int descriptor(void *resource, void *ctx)
 {
-    struct client *h = resource;
+    struct kp__http_client *h = resource;
 
     (void)ctx;
-    for (int i = 0; i < SOCKETS_MAX && h->watched < 0; i++)
+    for (int i = 0; i < KP__HTTP_SOCKETS && h->watched < 0; i++)
         h->watched = h->fd[i];
     return h->watched;
 }
@@ -467,14 +407,14 @@ kp_driver kp__http_driver(struct kp__http_context *context)
 
 int kp_http_start(const kp_lease *lease, kp_http_done_fn done, void *arg)
 {
-    const struct client *h = lease ? lease->resource : NULL;
+    const struct kp__http_client *h = lease ? lease->resource : NULL;
 
     return h && h->transfer && done ? kp__transfer_start(h->transfer, done, arg) : KP_EMISUSE;
 }
 
 void kp_http_stop(const kp_lease *lease)
 {
-    const struct client *h = lease ? lease->resource : NULL;
+    const struct kp__http_client *h = lease ? lease->resource : NULL;
 
     if (h && h->transfer && kp__transfer_runs(h->transfer))
         (void)kp__transfer_stop(h->transfer);

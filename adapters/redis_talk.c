@@ -252,6 +252,19 @@ static bool is_monitored(const struct kp__redis_talk *t, const redisReply *reply
            strstr(reply->str, t->word);
 }
 
+static bool is_unknown(const char *error)
+{
+    return strncasecmp(error, "ERR unknown command", 19) == 0;
+}
+
+/* "ERR unknown command `SELECT`": a Sentinel has no databases, so none has to be undone. */
+static bool is_needless(const struct kp__redis *r, const char *error)
+{
+    const char *quote = strpbrk(error, "'`");
+
+    return r->to.db == 0 && is_unknown(error) && quote && strncasecmp(quote + 1, "SELECT", 6) == 0;
+}
+
 /* Judge a reply that came before the word. On a new connection it is to us; on one that comes back
  * it may be to the borrower, so only final errors count. */
 static int judge(kp_job *job, struct kp__redis *r, const redisReply *reply, bool new,
@@ -259,7 +272,7 @@ static int judge(kp_job *job, struct kp__redis *r, const redisReply *reply, bool
 {
     if (reply->type != REDIS_REPLY_ERROR)
         return 0;
-    if (new && number == 1 && strncasecmp(reply->str, "ERR unknown command", 19) == 0) {
+    if (new && number == 1 && is_unknown(reply->str)) {
         r->has_reset = false;
         return 0;
     }
@@ -334,7 +347,7 @@ static int take(struct kp__redis_talk *t, const redisReply *reply)
         t->heard += status == 0;        /* else it is the answer to our PING */
         return status;
     }
-    if (error)
+    if (error && !(t->heard_word && is_needless(t->r, reply->str)))
         return fail_as_reply(t->job, t->r, reply->str);
     if (!t->heard_word)
         return kp__redis_fail(t->job, EPROTO, "a reply came that does not answer PING");

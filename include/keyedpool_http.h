@@ -16,17 +16,20 @@
  * A handle that comes back is restored: curl_easy_reset, cookies are forgotten, and the options
  * below apply again. The connection stays, unless the last transfer ended in the middle of an
  * answer: then libcurl has closed it. If the server ended the connection, libcurl connects again
- * during the next transfer. A handle is closed if its last transfer had no answer and a connection
- * was opened or closed for it, since libcurl may still keep what it did not send (a password, say);
- * if several connections are open, as after CURLOPT_CONNECT_ONLY; and if there are unread bytes
- * after an answer of HTTP/1, since the next borrower would read them as his. (With TLS a server's
- * goodbye is among these, but not what came in one TLS record with the end of the answer: nobody
- * can see that before the next transfer reads it.) Those that come later are seen only where an
- * idle handle is checked (limits.validate_after_ms). Do not put a handle into a multi handle, nor
- * into a share of your own that shares connections: connections made there belong to those, and
- * would outlive the handle. CURLOPT_RESOLVE of one borrower affects all, since names are shared,
- * and libcurl keeps what CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until
- * the next transfer begins, what curl_easy_header tells of the last answer.
+ * during the next transfer. A handle is closed if its last request had no answer and may not have
+ * been sent, since libcurl would still have what it did not send (a password, say), and send that
+ * for the next borrower; if several connections are open, as after CURLOPT_CONNECT_ONLY; if its
+ * connection was made after a curl_easy_reset of the borrower, so that the pool does not know it;
+ * and if there are unread bytes after an answer of HTTP/1, since the next borrower would read them
+ * as his. (With TLS a server's goodbye is among these, but not what came in one TLS record with the
+ * end of the answer: nobody can see that before the next transfer reads it.) Those that come later
+ * are seen only where an idle handle is checked (limits.validate_after_ms). Do not put a handle
+ * into a multi handle, nor into a share of your own that shares connections: connections made there
+ * belong to those, and would outlive the handle. After a share of your own without TLS sessions
+ * discard (kp_discard): libcurl loses some memory whenever such a handle goes back to the share of
+ * the pool. CURLOPT_RESOLVE of one borrower affects all, since names are shared, and libcurl keeps
+ * what CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until the next transfer
+ * begins, what curl_easy_header tells of the last answer.
  * CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection keeps the
  * functions with which it was made, past the lease of whoever set them. It also keeps what
  * CURLOPT_SSL_CTX_FUNCTION (whom to trust, a client's certificate) and CURLOPT_SOCKOPTFUNCTION did
@@ -107,7 +110,7 @@ typedef struct kp_http_options {
 /* Open a pool of HTTP clients. `more`: all other options of a pool (limits, budget, ...), or NULL;
  * its driver is set as kp_http_fill does. Why a create failed is in kp_why, in libcurl's words;
  * vendor_code is the CURLcode. A key that is not an origin is KP_EREFUSED. The first call runs
- * curl_global_init.
+ * curl_global_init. Unchecked: a handle of your own given to it (kp_add), which it cannot use.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; keeps `http->ctx`,
  * `http->counts`, `http->watcher` and `more->ctx` until it calls more->driver.drop_ctx with
  * more->driver.ctx (set just these two of that driver): that is the last call of a closed pool to

@@ -154,7 +154,8 @@ typedef struct kp_pg_options {
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* Open a pool of PostgreSQL connections. `more`: all other options of a pool (budget, limits, ...),
- * or NULL; its driver and key_type are set as kp_pg_fill does.
+ * or NULL; its driver and key_type are set as kp_pg_fill does. Unchecked: a connection of your own
+ * given to it (kp_add), which it cannot use.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; keeps `pg->ctx`,
  * `pg->counts`, `pg->watcher` and `more->ctx` until it calls more->driver.drop_ctx with
  * more->driver.ctx (set just these two of that driver): that is the last call of a closed pool to

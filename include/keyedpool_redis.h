@@ -123,7 +123,8 @@ typedef struct kp_redis_options {
  * with the server's own words; vendor_code is an errno: EACCES where the server rejects this client
  * (NOAUTH, WRONGPASS, NOPERM, DENIED, no such database), which is KP_EREFUSED; EUSERS where it is
  * full; EPROTO for other errors; or, if a host does not resolve, an EAI_... of getaddrinfo. A key
- * that names no address is KP_EREFUSED, too.
+ * that names no address is KP_EREFUSED, too. Unchecked: a connection of your own given to it
+ * (kp_add), which it cannot use.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; keeps `redis->ctx`,
  * `redis->counts`, `redis->watcher` and `more->ctx` until it calls more->driver.drop_ctx with
  * more->driver.ctx (set just these two of that driver): that is the last call of a closed pool to

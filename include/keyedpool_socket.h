@@ -79,7 +79,8 @@ typedef struct kp_socket_options {
 /* Open a pool of sockets. `more`: all other options of a pool (limits, budget, ...), or NULL; its
  * driver is set as kp_socket_fill does. Why a create failed is in kp_why, in one sentence;
  * vendor_code is the errno, or, if a name does not resolve, an EAI_... of getaddrinfo. A key that
- * names no address is KP_EREFUSED.
+ * names no address is KP_EREFUSED. Unchecked: a socket of your own given to it (kp_add), which it
+ * cannot use.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; keeps `socket->ctx`,
  * `socket->counts` and `more->ctx` until it calls more->driver.drop_ctx with more->driver.ctx (set
  * just these two of that driver): that is the last call of a closed pool to any of your functions,

@@ -70,25 +70,46 @@ static size_t give_up(char *data, size_t one, size_t size, void *unused)
     return CURL_READFUNC_ABORT;
 }
 
-/* libcurl has written the header and fails before it is sent: on a new connection, on an old one,
- * and on the one of the probe. */
+static int seek(void *unused, curl_off_t to, int from)
+{
+    (void)unused;
+    (void)to;
+    (void)from;
+    return CURL_SEEKFUNC_OK;
+}
+
+/* libcurl has written the header and fails before it is sent. 0: the function that reads what is to
+ * be sent gives up. 1: nothing is left to be sent; the connection stays. 2: the server of HTTP/1.0
+ * has sent it to another path, and takes nothing whose length is not known. */
+static CURLcode fail_to_send(const kp_lease *lease, int how)
+{
+    CURL *curl = kp_http(lease);
+
+    (void)curl_easy_setopt(curl, CURLOPT_USERPWD, "me:secret");
+    (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_RESUME_FROM, how < 2 ? 5L : 0L);
+    (void)curl_easy_setopt(curl, CURLOPT_INFILESIZE, how == 1 ? 5L : -1L);
+    (void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, give_up);
+    (void)curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, how == 0 ? NULL : seek);
+    (void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+    return ask(lease, how == 2 ? "/moved" : "/password");
+}
+
+/* On a new connection, on an old one, and on the one of the probe. */
 static void a_borrowers_password_must_not_be_sent_for_the_next(void **state)
 {
+    const CURLcode failed[] = { CURLE_READ_ERROR, CURLE_PARTIAL_FILE, CURLE_UPLOAD_FAILED };
     kp_lease lease;
 
     (void)state;
-    for (int i = 0; i < 3; i++) {
-        open_pool(&(kp_http_options){ .probe = i < 2 ? "" : "/" });
+    for (int i = 0; i < 9; i++) {
+        open_pool(&(kp_http_options){ .probe = i % 3 < 2 ? "" : "/" });
         lease = get();
-        if (i == 1)
+        if (i % 3 == 1)
             assert_int_equal(ask(&lease, "/password"), CURLE_OK);
         kp_release(&lease);
         lease = get();
-        (void)curl_easy_setopt(kp_http(&lease), CURLOPT_USERPWD, "me:secret");
-        (void)curl_easy_setopt(kp_http(&lease), CURLOPT_UPLOAD, 1L);
-        (void)curl_easy_setopt(kp_http(&lease), CURLOPT_RESUME_FROM, 5L);
-        (void)curl_easy_setopt(kp_http(&lease), CURLOPT_READFUNCTION, give_up);
-        assert_int_not_equal(ask(&lease, "/password"), CURLE_OK);
+        assert_int_equal(fail_to_send(&lease, i / 3), failed[i / 3]);
         kp_release(&lease);
         lease = get();
         assert_int_equal(ask(&lease, "/password"), CURLE_OK);
@@ -100,30 +121,34 @@ static void a_borrowers_password_must_not_be_sent_for_the_next(void **state)
 
 /* ---- what was not asked for ------------------------------------------------------------------ */
 
-/* After a whole answer another one comes, which libcurl does not read before its next request:
- * while the handle is lent, or idle. */
+/* After a whole answer another one comes, which libcurl does not read before its next request. 0:
+ * while the handle is lent. 1: while it is idle. 2: while it is lent, on a connection that the pool
+ * does not know, since the borrower's curl_easy_reset has taken the pool's functions away. */
 static void an_answer_that_nobody_asked_for_must_not_be_the_nexts(void **state)
 {
     kp_options more = { .limits = { .max_live = 2, .retry_first_ms = KP_NONE,
                                     .validate_after_ms = KP_NONE } };
 
     (void)state;
-    for (int idle = 0; idle < 2; idle++) {
+    for (int when = 0; when < 3; when++) {
+        kp_http_options how = { .probe = when == 2 ? "" : "/" };
         struct pollfd p = { .events = POLLIN };
         kp_lease lease, other;
 
-        assert_int_equal(kp_http_open(NULL, &more, &stage.pool), 0);
+        assert_int_equal(kp_http_open(&how, &more, &stage.pool), 0);
         lease = get();
         other = get();
+        if (when == 2)
+            curl_easy_reset(kp_http(&lease));
         assert_int_equal(ask(&lease, "/listen"), CURLE_OK);
         assert_int_equal(curl_easy_getinfo(kp_http(&lease), CURLINFO_ACTIVESOCKET, &p.fd),
                          CURLE_OK);
-        if (idle)
+        if (when == 1)
             kp_release(&lease);
         assert_int_equal(ask(&other, "/unasked"), CURLE_OK);
         assert_string_equal(stage.body, "GET /unasked HTTP/1.1");
         assert_int_equal(poll(&p, 1, 10000), 1);
-        if (!idle)
+        if (when != 1)
             kp_release(&lease);
         lease = get();                  /* `other` is lent: this is the one that was told */
         assert_int_equal(ask(&lease, "/mine"), CURLE_OK);

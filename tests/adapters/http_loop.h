@@ -177,6 +177,10 @@ static int starts_left;
 static int start_while_there_is_memory(kp_watcher *watcher, kp_watch *watch, int fd, int events,
                                        int64_t within_ms)
 {
+    if (fd >= 0) {                      /* else it would be told again and again */
+        assert_true(events != 0 && (events & ~(KP_WATCH_READ | KP_WATCH_WRITE)) == 0);
+        assert_true(within_ms == KP_OFF);
+    }
     if (starts_left-- == 0)
         return KP_ENOMEM;
     return start_in_time(watcher, watch, fd, events, within_ms);

@@ -14,6 +14,7 @@
     cmocka_unit_test(a_transfer_that_is_given_up_must_not_be_told_of),                             \
         cmocka_unit_test(a_lease_must_take_its_transfer_with_it),                                  \
         cmocka_unit_test(half_an_answer_must_never_reach_the_next),                                \
+        cmocka_unit_test(a_connection_that_the_pool_does_not_know_must_not_be_the_nexts),          \
         cmocka_unit_test(a_transfer_must_end_at_the_timeout_of_the_options),                       \
         cmocka_unit_test(whoever_is_told_may_start_again_or_give_back),                            \
         cmocka_unit_test(a_transfer_that_pauses_must_go_on),                                       \
@@ -36,10 +37,20 @@ static int count_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, c
     return 0;
 }
 
+static int hear_of(CURL *curl, curl_infotype kind, char *text, size_t size, void *heard)
+{
+    (void)curl;
+    (void)kind;
+    (void)text;
+    (void)size;
+    ++*(int *)heard;
+    return 0;
+}
+
 static void a_transfer_that_is_given_up_must_not_be_told_of(void **state)
 {
+    int seen, heard = 0, heard_before;
     CURL *curl;
-    int seen;
 
     (void)state;
     open_pool((kp_http_options){ 0 });
@@ -48,13 +59,19 @@ static void a_transfer_that_is_given_up_must_not_be_told_of(void **state)
     kp_http_stop(&stage.ask[0].lease);          /* it has not begun */
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, count_progress);
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    (void)curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, hear_of);
+    (void)curl_easy_setopt(curl, CURLOPT_DEBUGDATA, &heard);
+    (void)curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L);
     (void)begin_transfer(0, "/silent");
     await_sent(0);
     seen = progress;
+    heard_before = heard;
     kp_http_stop(&stage.ask[0].lease);
     kp_http_stop(&stage.ask[0].lease);
     assert_true(seen > 0);
     assert_int_equal(progress, seen);
+    assert_true(heard_before > 0);
+    assert_int_equal(heard, heard_before);
     assert_false(glue_watching(&stage.loop));
     assert_int_equal(transfers[0].ends, 0);
     must_answer(0, "/one", "GET /one HTTP/1.1");
@@ -106,6 +123,25 @@ static void half_an_answer_must_never_reach_the_next(void **state)
     assert_int_equal(transfers[0].ends, 0);
     assert_int_equal(counted.sockets, 2);
     give_back(1);
+    close_pool();
+}
+
+/* A borrower's curl_easy_reset takes the functions away by which the pool hears of connections. */
+static void a_connection_that_the_pool_does_not_know_must_not_be_the_nexts(void **state)
+{
+    (void)state;
+    open_pool((kp_http_options){ .probe = "" });
+    curl_easy_reset(kp_http(lease_of(0, origin)));
+    must_answer(0, "/one", "GET /one HTTP/1.1");
+    give_back(0);
+    assert_int_equal(counted.closed, 1);
+    (void)lease_of(1, origin);
+    must_answer(1, "/two", "GET /two HTTP/1.1");
+    curl_easy_reset(kp_http(&stage.ask[1].lease));
+    must_answer(1, "/three", "GET /three HTTP/1.1");
+    give_back(1);                                       /* it was known, and is used on */
+    assert_int_equal(counted.closed, 1);
+    assert_int_equal(counted.sockets, 1);
     close_pool();
 }
 

@@ -44,8 +44,8 @@ static inline const char *web_header(char *request, const char *name, char *text
 
 /* Paths: /half sends half of an answer and no more, /cookie sets one, /who, /agent and /password
  * tell what was sent, /close ends the connection, /silent says nothing; /unasked first sends an
- * answer that nobody asked for to whoever asked for /listen; others tell the method and the path.
- */
+ * answer that nobody asked for to whoever asked for /listen; /moved is an old server's, which sends
+ * on to /password; others tell the method and the path. */
 static inline bool web_answer(int fd)
 {
     static int listener = -1;
@@ -71,6 +71,9 @@ static inline bool web_answer(int fd)
     if (strcmp(path, "/password") == 0)
         return web_reply(fd, head, "",
                          web_header(request, "Authorization: ", value, sizeof value));
+    if (strcmp(path, "/moved") == 0)
+        return web_send(fd, "HTTP/1.0 307 Moved\r\nConnection: keep-alive\r\nContent-Length: 0\r\n"
+                            "Location: /password\r\n\r\n");
     if (strcmp(path, "/listen") == 0)
         listener = fd;
     if (strcmp(path, "/unasked") == 0)

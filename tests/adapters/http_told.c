@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* Why there is none, with an option that `how` sets to its ctx. */
 static kp_why must_fail(const char *key, CURLcode (*how)(CURL *, kp_key, void *), const void *ctx)
@@ -70,11 +71,36 @@ static void a_host_that_is_called_proxy_must_be_told_in_full(void **state)
     curl_slist_free_all(names);
 }
 
+static CURLcode open_no_more(CURL *curl, kp_key key, void *limit)
+{
+    const struct rlimit *before = limit, none = { 0, before->rlim_max };
+
+    (void)curl;
+    (void)key;
+    return setrlimit(RLIMIT_NOFILE, &none) == 0 ? CURLE_OK : CURLE_FAILED_INIT;
+}
+
+/* libcurl says that it could not connect, as if it were the server's fault. */
+static void a_process_that_may_not_open_more_files_must_be_told_so(void **state)
+{
+    struct rlimit before;
+    kp_why why;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    why = must_fail("http://127.0.0.1:1", open_no_more, &before);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(why.vendor_code, CURLE_COULDNT_CONNECT);
+    if (!strstr(why.text, "may not open more files"))
+        fail_msg("%s", why.text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_proxys_password_must_not_be_told),
         cmocka_unit_test(a_host_that_is_called_proxy_must_be_told_in_full),
+        cmocka_unit_test(a_process_that_may_not_open_more_files_must_be_told_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,9 @@
 #include <netdb.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "adapters/loop_stage.h"
 
@@ -87,6 +90,34 @@ static void a_lookup_that_nobody_waits_for_must_be_left_behind(void **state)
     answer_at_last();
 }
 
+/* A Unix socket whose server lets nobody in cannot be waited for: nothing says when it does. */
+static void a_server_that_lets_nobody_in_must_be_told_as_that(void **state)
+{
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), others[8], n = 0;
+    struct ask *a;
+
+    (void)state;
+    (void)snprintf(at.sun_path, sizeof at.sun_path, "/tmp/kp-full-%d", (int)getpid());
+    assert_int_equal(bind(server, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(server, 0), 0);
+    do {
+        assert_in_range(n, 0, 7);
+        others[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    } while (connect(others[n++], (struct sockaddr *)&at, sizeof at) == 0);
+    open_within(20000);
+    a = begin(0, at.sun_path, 20000);
+    assert_int_equal(await(a), KP_ECREATE);
+    assert_int_equal(a->why.vendor_code, EAGAIN);
+    if (!strstr(a->why.text, "its queue is full"))
+        fail_msg("%s", a->why.text);
+    end_loop();
+    while (n > 0)
+        (void)close(others[--n]);
+    (void)close(server);
+    (void)unlink(at.sun_path);
+}
+
 static int begin_sems(void **state)
 {
     (void)state;
@@ -98,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lookup_must_end_with_the_time_to_connect),
         cmocka_unit_test(a_lookup_that_nobody_waits_for_must_be_left_behind),
+        cmocka_unit_test(a_server_that_lets_nobody_in_must_be_told_as_that),
     };
 
     return cmocka_run_group_tests_name("redis_names", tests, begin_sems, NULL);
