@@ -60,7 +60,7 @@ static bool borrow_three_times(kp::pool<connection> &pool)
     }
     kp_plan plan{};
     plan.schedule.times = 3;
-    const int rc = pool.use(kp::key("eu-west"), plan, [&](connection &c) {
+    const int rc = pool.use("eu-west", plan, [&](connection &c) {
         queries = ++c.queries;
         return 0;
     });
@@ -73,12 +73,12 @@ static bool borrow_in_a_scope(kp::pool<connection> &pool)
     {
         kp::scope   scope;
         connection *c = nullptr;
-        if (scope.get(pool, kp::key("eu-west"), &c, kp::ask(2s)) < 0 || !c)
+        if (scope.get(pool, "eu-west", &c, kp::ask(2s)) < 0 || !c)
             return false;
-        if (pool.try_get(kp::key("eu-west")))   // lent: there is no second one
+        if (pool.try_get("eu-west"))   // lent: there is no second one
             return false;
     }
-    return static_cast<bool>(pool.try_get(kp::key("eu-west")));
+    return static_cast<bool>(pool.try_get("eu-west"));
 }
 
 int main()

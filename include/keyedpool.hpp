@@ -192,6 +192,12 @@ public:
         return lease<R>(taken, rc);
     }
 
+    template <class K, class = std::enable_if_t<!std::is_same_v<K, kp_key>>>
+    lease<R> try_get(const K &k) noexcept
+    {
+        return try_get(kp::key(k));
+    }
+
     // f is an int(R &): 0, or a negative number, which use() returns. It must not throw, and its
     // thread must not end in it (pthread_cancel, pthread_exit), as it may in kp_use: either ends
     // the process.
@@ -210,6 +216,12 @@ public:
             void *arg = const_cast<void *>(static_cast<const void *>(std::addressof(f)));
             return kp_use(pool_.get(), k, &plan, run, arg);
         }
+    }
+
+    template <class K, class F, class = std::enable_if_t<!std::is_same_v<K, kp_key>>>
+    [[nodiscard]] int use(const K &k, const kp_plan &plan, F &&f) noexcept
+    {
+        return use(kp::key(k), plan, std::forward<F>(f));
     }
 
     kp_pool *raw() const noexcept { return pool_.get(); }
@@ -245,6 +257,12 @@ public:
         const int rc = kp_scope_get(&scope_, from.raw(), k, &how, &taken);
         *out = static_cast<R *>(taken.resource);
         return rc;
+    }
+
+    template <class R, class K, class = std::enable_if_t<!std::is_same_v<K, kp_key>>>
+    [[nodiscard]] int get(pool<R> &from, const K &k, R **out, const kp_ask &how = ask{}) noexcept
+    {
+        return get(from, kp::key(k), out, how);
     }
 
     [[nodiscard]] int defer(void (*fn)(void *), void *arg) noexcept

@@ -152,6 +152,38 @@ void a_function_called_key_beside_a_key_type_must_not_be_asked(void **)
     assert_int_equal(stats.gets, 1);
 }
 
+int double_it(int &number)
+{
+    number *= 2;
+    return 0;
+}
+
+// By text, by a struct and by a kp_key it is the same key.
+void every_call_must_take_the_keys_that_get_takes(void **)
+{
+    const shop::customer who{ 7 };
+    kp::pool<int> pool;
+    kp::scope scope;
+    int *number = nullptr, seen = 0;
+
+    assert_int_equal(pool.open(options()), 0);
+    assert_true(bool(pool.get("eu")));
+    assert_true(bool(pool.try_get("eu")));
+    assert_true(bool(pool.try_get(kp::key("eu"))));
+    assert_int_equal(pool.try_get(who).status(), KP_EAGAIN);
+    assert_int_equal(scope.get(pool, "eu", &number), 0);
+    assert_ptr_equal(number, &made);
+    scope.close();
+    assert_int_equal(pool.use("eu", kp_plan{}, [&](int &n) { seen = n; return 0; }), 0);
+    assert_int_equal(seen, 1);
+    assert_int_equal(pool.use(who, kp_plan{}, double_it), 0);
+    assert_int_equal(made, 4); // two of them, doubled
+    made = 2;
+    assert_true(bool(pool.try_get(who)));
+    assert_int_equal(pool.close(), 0);
+    assert_int_equal(made, 0);
+}
+
 } // namespace
 
 int main()
@@ -164,6 +196,7 @@ int main()
         cmocka_unit_test(the_bare_lease_must_be_there_to_be_handed_on),
         cmocka_unit_test(a_key_of_fields_must_print_its_numbers_as_c_does),
         cmocka_unit_test(a_function_called_key_beside_a_key_type_must_not_be_asked),
+        cmocka_unit_test(every_call_must_take_the_keys_that_get_takes),
     };
 
     return cmocka_run_group_tests(tests, nullptr, nullptr);
