@@ -25,7 +25,7 @@ void kp__timers_init(struct kp__timers *timers)
 
 static struct kp__timer *of(struct kp__list *link)
 {
-    return link ? KP__OF(link, struct kp__timer, link) : NULL;
+    return KP__OF(link, struct kp__timer, link);
 }
 
 static struct kp__timer *find_first(const struct kp__timers *timers)
@@ -34,8 +34,9 @@ static struct kp__timer *find_first(const struct kp__timers *timers)
     struct kp__timer *first = top ? KP__OF(top, struct kp__timer, node) : NULL;
 
     for (int i = 0; i < KP__TIMER_LINES; i++) {
-        struct kp__timer *head = of(kp__list_first(&timers->line[i]));
-        if (head && (!first || head->at < first->at)) first = head;
+        if (kp__list_empty(&timers->line[i])) continue;
+        struct kp__timer *head = of(timers->line[i].next);
+        if (!first || head->at < first->at) first = head;
     }
     return first;
 }
@@ -63,8 +64,8 @@ static struct kp__list *line_for(struct kp__timers *timers, uint64_t at)
 {
     if (at == KP__TIMER_NEVER) return &timers->never;
     for (int i = 0; i < KP__TIMER_LINES; i++) {
-        const struct kp__timer *last = of(kp__list_last(&timers->line[i]));
-        if (!last || last->at <= at) return &timers->line[i];
+        struct kp__list *line = &timers->line[i];
+        if (kp__list_empty(line) || of(line->prev)->at <= at) return line;
     }
     return NULL;
 }
@@ -88,5 +89,6 @@ void kp__timers_file(struct kp__timers *timers, struct kp__timer *timer, uint64_
 
 struct kp__timer *kp__timers_any(const struct kp__timers *timers)
 {
-    return timers->first ? timers->first : of(kp__list_first(&timers->never));
+    if (timers->first) return timers->first;
+    return kp__list_empty(&timers->never) ? NULL : of(timers->never.next);
 }
