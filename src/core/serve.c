@@ -168,13 +168,13 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         for (int i = 0; i < n && !again; i++) {
             struct kp__lack lack;
             struct kp__slot *under_way = head[i]->slot;
-            uint64_t knew = kp__next_look(head[i]);
             if (head[i]->invited) return served;
             if (comes_for_it(core, head[i], now)) continue;
             if (kp__decide(core, head[i], now, todo, &lack)) {
                 waived |= answered(core, head[i], under_way, now, todo);
                 again = served = true;
             } else {
+                uint64_t knew = kp__next_look(head[i]);
                 if (!short_of) short_of = lack.budget;
                 /* who waits for a moment (back-off, reserve, a token) must know when that is */
                 if (lack.again != knew) kp__next_look_set(core, head[i], lack.again);
