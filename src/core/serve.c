@@ -11,7 +11,7 @@
 #include "core/permit.h"
 #include "core/serve.h"
 
-/* Into the order in which they are served: of arrival, or, if the key says LIFO, the latest first. */
+/* In the order in which they are served: of arrival, or, if the key says LIFO, latest first. */
 static void put_in_order(const struct kp__subpool *sub, struct kp__request *head[], int n)
 {
     bool lifo = sub->rules && sub->rules->wait_lifo;
