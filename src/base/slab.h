@@ -62,8 +62,9 @@ static inline uint32_t kp__slab_chunk_of(uint32_t index)
 /* Where it is, or will be: there is memory for it. */
 static inline void *kp__slab_place(const struct kp__slab *s, uint32_t index)
 {
+    if (KP__MOSTLY(index < KP__SLAB_FIRST))
+        return (char *)s->chunk[0] + (size_t)index * s->item_size;
     uint32_t chunk = kp__slab_chunk_of(index);
-
     return (char *)s->chunk[chunk] + (size_t)(index - kp__slab_begin(chunk)) * s->item_size;
 }
 

@@ -9,9 +9,15 @@ static bool before(const struct kp__heap_node *a, const struct kp__heap_node *b)
     return KP__OF(a, struct kp__timer, node)->at < KP__OF(b, struct kp__timer, node)->at;
 }
 
+static void set_first(struct kp__timers *timers, struct kp__timer *first)
+{
+    timers->first = first;
+    timers->next = first ? first->at : UINT64_MAX;
+}
+
 void kp__timers_init(struct kp__timers *timers)
 {
-    timers->first = NULL;
+    set_first(timers, NULL);
     for (int i = 0; i < KP__TIMER_LINES; i++) kp__list_init(&timers->line[i]);
     kp__list_init(&timers->never);
     kp__heap_init(&timers->others, before);
@@ -19,7 +25,7 @@ void kp__timers_init(struct kp__timers *timers)
 
 static struct kp__timer *of(struct kp__list *link)
 {
-    return link ? KP__OF(link, struct kp__timer, link) : NULL;
+    return KP__OF(link, struct kp__timer, link);
 }
 
 static struct kp__timer *find_first(const struct kp__timers *timers)
@@ -28,8 +34,9 @@ static struct kp__timer *find_first(const struct kp__timers *timers)
     struct kp__timer *first = top ? KP__OF(top, struct kp__timer, node) : NULL;
 
     for (int i = 0; i < KP__TIMER_LINES; i++) {
-        struct kp__timer *head = of(kp__list_first(&timers->line[i]));
-        if (head && (!first || head->at < first->at)) first = head;
+        if (kp__list_empty(&timers->line[i])) continue;
+        struct kp__timer *head = of(timers->line[i].next);
+        if (!first || head->at < first->at) first = head;
     }
     return first;
 }
@@ -40,7 +47,7 @@ void kp__timers_remove(struct kp__timers *timers, struct kp__timer *timer)
     if (timer->lined) kp__list_remove(&timer->link);
     else kp__heap_remove(&timers->others, &timer->node);
     *timer = (struct kp__timer){ .at = 0 };
-    if (timers->first == timer) timers->first = find_first(timers);
+    if (timers->first == timer) set_first(timers, find_first(timers));
 }
 
 void kp__timers_mute(struct kp__timers *timers, struct kp__timer *timer)
@@ -50,22 +57,17 @@ void kp__timers_mute(struct kp__timers *timers, struct kp__timer *timer)
     kp__list_init(&timer->link);
 }
 
-/* Of the lines to whose end it may go, the one whose last timer is the latest; so an empty line is
- * chosen last. NULL: there is none. */
+/* The first line that holds nothing later. So what stands in line n is of a shorter span than what
+ * stood at the end of line n - 1 then: as many spans as there are lines never need the heap. NULL:
+ * it fits into none. */
 static struct kp__list *line_for(struct kp__timers *timers, uint64_t at)
 {
-    struct kp__list *best = NULL;
-    uint64_t latest = 0;
-
     if (at == KP__TIMER_NEVER) return &timers->never;
     for (int i = 0; i < KP__TIMER_LINES; i++) {
-        const struct kp__timer *last = of(kp__list_last(&timers->line[i]));
-        uint64_t then = last ? last->at : 0;
-        if (then > at || (best && then <= latest)) continue;
-        best = &timers->line[i];
-        latest = then;
+        struct kp__list *line = &timers->line[i];
+        if (kp__list_empty(line) || of(line->prev)->at <= at) return line;
     }
-    return best;
+    return NULL;
 }
 
 void kp__timers_file(struct kp__timers *timers, struct kp__timer *timer, uint64_t at)
@@ -82,10 +84,11 @@ void kp__timers_file(struct kp__timers *timers, struct kp__timer *timer, uint64_
         kp__heap_node_init(&timer->node);
         kp__heap_insert(&timers->others, &timer->node);
     }
-    if (at != KP__TIMER_NEVER && (!timers->first || at < timers->first->at)) timers->first = timer;
+    if (at != KP__TIMER_NEVER && at < timers->next) set_first(timers, timer);
 }
 
 struct kp__timer *kp__timers_any(const struct kp__timers *timers)
 {
-    return timers->first ? timers->first : of(kp__list_first(&timers->never));
+    if (timers->first) return timers->first;
+    return kp__list_empty(&timers->never) ? NULL : of(timers->never.next);
 }

@@ -31,6 +31,7 @@ enum { KP__TIMER_LINES = 4 };
 
 struct kp__timers {
     struct kp__timer *first; /* NULL: there is none that ever goes off */
+    uint64_t next;           /* when that goes off; UINT64_MAX: none does */
     struct kp__list line[KP__TIMER_LINES], never;
     struct kp__heap others;
 };
@@ -50,7 +51,7 @@ struct kp__timer *kp__timers_any(const struct kp__timers *timers);
 /* When the first of them goes off; UINT64_MAX: none does. */
 static inline uint64_t kp__timers_next(const struct kp__timers *timers)
 {
-    return timers->first ? timers->first->at : UINT64_MAX;
+    return timers->next;
 }
 
 static inline bool kp__timer_is_filed(const struct kp__timer *timer)

@@ -80,13 +80,11 @@ kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, kp_ca
 /* idle_check or excess_check with return: one came back, and the one idle longest may have expired.
  * One that was just made, or validated, has not come back: what is made to be kept ready could end
  * at once, and be made again without end. */
-static void drop_expired(struct kp__core *core, const struct kp__slot *back, uint64_t now,
+static void drop_expired(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                          struct kp__todo *todo)
 {
-    const struct kp__rules *r = back->sub->rules;
-
-    if (back->state != KP__IDLE || !((r->idle_check | r->excess_check) & KP_CHECK_RETURN)) return;
-    struct kp__slot *oldest = kp__oldest_idle(back->sub);
+    if (!((sub->rules->idle_check | sub->rules->excess_check) & KP_CHECK_RETURN)) return;
+    struct kp__slot *oldest = kp__oldest_idle(sub);
     if (now >= kp__unused_until(oldest, KP_CHECK_RETURN))
         kp__close_idle(core, oldest, kp__expired(oldest, KP_CHECK_RETURN), todo);
 }
@@ -104,6 +102,15 @@ void kp__stays_no_more(struct kp__core *core, struct kp__subpool *sub, uint64_t 
                        struct kp__todo *todo)
 {
     if (sub->waiting > 0) kp__settle(core, sub, now, todo);
+}
+
+/* It came back, and nobody wants it. */
+static void came_to_rest(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                         struct kp__todo *todo)
+{
+    drop_expired(core, slot->sub, now, todo);
+    kp__drop_surplus(core, slot, todo);
+    if (slot->state == KP__IDLE) kp__file_slot(core, slot);
 }
 
 static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t seat, kp_cause bad,
@@ -133,9 +140,7 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     kp__slot_move(core, slot, KP__IDLE);
     kp__lent_refund(core, sub);
     kp__settle(core, sub, now, todo);
-    drop_expired(core, slot, now, todo);
-    kp__drop_surplus(core, slot, todo);
-    if (slot->state == KP__IDLE) kp__file_slot(core, slot); /* else it was only handed on */
+    if (slot->state == KP__IDLE) came_to_rest(core, slot, now, todo); /* else it was handed on */
     if (slot->doubted) kp__file_sub(core, sub, now); /* to be tested */
     if (now && kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }

@@ -11,21 +11,29 @@
 #include "core/permit.h"
 #include "core/serve.h"
 
-/* The heads of all queues but OWN, in the order in which they are served: of arrival, or, if the
- * key says LIFO, the latest first. Returns how many. */
-static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEUES])
+/* In the order in which they are served: of arrival, or, if the key says LIFO, latest first. */
+static void put_in_order(const struct kp__subpool *sub, struct kp__request *head[], int n)
 {
     bool lifo = sub->rules && sub->rules->wait_lifo;
+
+    for (int i = 1; i < n; i++) {
+        struct kp__request *next = head[i];
+        int at = i;
+        for (; at > 0 && lifo == kp__came_before(head[at - 1], next); at--) head[at] = head[at - 1];
+        head[at] = next;
+    }
+}
+
+/* The heads of all queues but OWN, in the order in which they are served. Returns how many. */
+static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEUES])
+{
     int n = 0;
 
     for (int q = 0; q < KP__OWN; q++) {
         struct kp__request *first = kp__queue_first(sub, (enum kp__queue)q);
-        if (!first) continue;
-        int at = n++;
-        for (; at > 0 && lifo == kp__came_before(out[at - 1], first); at--)
-            out[at] = out[at - 1];
-        out[at] = first;
+        if (first) out[n++] = first;
     }
+    if (n > 1) put_in_order(sub, out, n);
     return n;
 }
 
@@ -160,13 +168,13 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         for (int i = 0; i < n && !again; i++) {
             struct kp__lack lack;
             struct kp__slot *under_way = head[i]->slot;
-            uint64_t knew = kp__next_look(head[i]);
             if (head[i]->invited) return served;
             if (comes_for_it(core, head[i], now)) continue;
             if (kp__decide(core, head[i], now, todo, &lack)) {
                 waived |= answered(core, head[i], under_way, now, todo);
                 again = served = true;
             } else {
+                uint64_t knew = kp__next_look(head[i]);
                 if (!short_of) short_of = lack.budget;
                 /* who waits for a moment (back-off, reserve, a token) must know when that is */
                 if (lack.again != knew) kp__next_look_set(core, head[i], lack.again);

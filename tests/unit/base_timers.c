@@ -86,6 +86,22 @@ static void those_of_each_patience_must_stand_in_a_line_of_their_own(void **stat
     assert_true(all_stand_in_lines());
 }
 
+static void as_many_patiences_as_lines_must_need_no_heap(void **state)
+{
+    static const uint64_t patience[KP__TIMER_LINES] = { 5, 10, 20, 40 };
+
+    (void)state;
+    kit_seed();
+    begin();
+    for (int step = 0; step < STEPS; step++) {
+        int i = (int)(kit_random() % MANY);
+        if (kit_random() % 2) take_out(i);
+        else file(i, (uint64_t)step + patience[kit_random() % KP__TIMER_LINES]);
+        assert_true(all_stand_in_lines());
+        the_first_must_be_right();
+    }
+}
+
 static void those_who_fit_in_no_line_must_come_when_they_want(void **state)
 {
     (void)state;
@@ -165,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(those_who_come_in_order_must_go_in_order),
         cmocka_unit_test(those_of_each_patience_must_stand_in_a_line_of_their_own),
+        cmocka_unit_test(as_many_patiences_as_lines_must_need_no_heap),
         cmocka_unit_test(those_who_fit_in_no_line_must_come_when_they_want),
         cmocka_unit_test(those_who_wait_for_ever_must_stand_in_nobodys_way),
         cmocka_unit_test(what_was_muted_must_be_found_when_it_is_filed_again),
