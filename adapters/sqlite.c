@@ -304,10 +304,11 @@ static int tidy_up(kp_job *job, sqlite3 *db)
 
     tidy_statements(job, db, &what, sql, sizeof sql);
     if (!sqlite3_get_autocommit(db)) {
-        what.transaction = true;
         rc = sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
         if (sqlite3_get_autocommit(db))
             rc = SQLITE_OK;             /* whatever ended it: it is over */
+        /* else it counts when the connection is destroyed, which follows */
+        what.transaction = rc == SQLITE_OK || job->kind == KP_JOB_DESTROY;
     }
     if (rc == SQLITE_OK && o->tidy == KP_SQLITE_CLOSE && what.statements > 0)
         rc = SQLITE_MISUSE;

@@ -106,7 +106,7 @@ static bool creators_wait(const struct kp__subpool *sub)
 static bool take_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     if (!kp__may_create(core, sub, now)) return false;
-    kp__token_take(&core->rate, now);
+    kp__pace(core, sub, now);
     kp__permit_take(core, sub);
     kp__hold_up_end(core, sub);
     return true;

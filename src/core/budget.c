@@ -209,7 +209,8 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
                                    .place = place,
                                    .measure = place < KP__FILED     ? KP__IN_USE
                                               : place == KP__LENDING ? KP__LEASED
-                                                                     : KP__BEING_MADE };
+                                              : place == KP__MAKING  ? KP__BEING_MADE
+                                                                     : KP__BEGUN };
     kp__heap_init(&budget->starved, starved_before);
     kp__heap_init(&budget->evictable, place < KP__FILED ? before[place] : NULL);
 }

@@ -221,7 +221,7 @@ static enum kp__verdict grant_permit(struct kp__look *l, struct kp__slot *victim
 
     if (!l->request->holds_lent) kp__lent_take(l->core, sub);
     l->request->holds_lent = true;
-    if (l->core->rate.per_s) kp__token_take(&l->core->rate, l->now);
+    kp__pace(l->core, sub, l->now);
     if (victim) promise(l, victim);
     else kp__permit_take(l->core, sub);
     if (sub->rules->prefill) kp__want_more(l->core, sub, l->now);

@@ -43,9 +43,24 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
     KP__DCHECK(sub->count[KP__CREATING] > 0);
     kp__account(core, sub);
     count_permit(core, sub, -1);
-    kp__token_back(&core->rate);
+    kp__pace_undo(core, sub);
     recount(core, sub);
     kp__let_on(core, core->latest);
+}
+
+void kp__pace(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    if (!core->rate.per_s) return;
+    kp__about_to_be_served(core, sub, KP__BEGUN);
+    kp__token_take(&core->rate, now);
+}
+
+void kp__pace_undo(struct kp__core *core, struct kp__subpool *sub)
+{
+    struct kp__budget *budget = &core->rate.budget;
+
+    kp__token_back(&core->rate);
+    if (kp__heap_top(&budget->starved)) kp__share_refunded(core, budget, sub);
 }
 
 void kp__lent_drop(struct kp__core *core, struct kp__request *request)
@@ -186,7 +201,7 @@ void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *
 
     kp__probe_end(core, sub, &kp__errand_of(victim)->probe);
     kp__promise_end(core, victim);
-    kp__token_back(&core->rate);
+    kp__pace_undo(core, sub);
     for (; victim; victim = next) {
         next = victim->errand->victim.next;
         waive_one(core, sub, victim, todo);

@@ -12,6 +12,11 @@
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 
+/* The token of budget.create_rate, if there is such a rate, that a creation of this key costs; and
+ * back, if that never got to the driver: after the permit. */
+void kp__pace(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+void kp__pace_undo(struct kp__core *core, struct kp__subpool *sub);
+
 /* Spend a permit into a slot, which is creating from now on. */
 void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot);
 

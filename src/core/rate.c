@@ -65,6 +65,6 @@ uint64_t kp__token_look(struct kp__rate *rate, uint64_t now)
 
     if (rate->next_look < at) rate->next_look = at;
     at = rate->next_look;
-    rate->next_look += (KP__TOKEN + rate->per_s - 1) / rate->per_s;
+    rate->next_look += kp__token_period(rate);
     return at;
 }

@@ -13,6 +13,7 @@ int64_t kp__held(const struct kp__subpool *sub, enum kp__measure measure)
 {
     if (measure == KP__LEASED) return sub->lent_permits;
     if (measure == KP__BEING_MADE) return kp__sub_creating(sub);
+    if (measure == KP__BEGUN) return 0;
     return kp__sub_live(sub) - sub->count[KP__IDLE] - sub->contest->ceded + sub->contest->promised;
 }
 
@@ -86,7 +87,9 @@ static uint64_t lag(const struct kp__budget *budget, const struct kp__subpool *s
 
 void kp__share_contend(const struct kp__core *core, struct kp__budget *budget)
 {
-    uint64_t calm = KP__SHARE_TAU * core->usual[budget->measure].hold;
+    uint64_t hold = budget->measure == KP__BEGUN ? kp__token_period(&core->rate)
+                                                 : core->usual[budget->measure].hold;
+    uint64_t calm = KP__SHARE_TAU * hold;
 
     if (budget->bout == 0 || core->latest - budget->calm_since >= calm) kp__share_anew(budget);
 }
@@ -95,6 +98,12 @@ void kp__share_anew(struct kp__budget *budget)
 {
     budget->bout++;
     budget->lightest = KP__UNBOUND;
+}
+
+/* What one permit, or token, adds to a score. */
+static uint64_t one(const struct kp__subpool *sub)
+{
+    return KP__SHARE_ONE / (uint64_t)sub->rules->weight;
 }
 
 /* How far a key may be behind that comes back: as far as it has to be to get a permit from a key
@@ -111,7 +120,7 @@ static uint64_t credit(const struct kp__budget *budget, const struct kp__subpool
     uint64_t other = few ? (uint64_t)all * KP__SHARE_ONE / (uint64_t)weight
                          : KP__SHARE_ONE / (uint64_t)budget->lightest;
 
-    return KP__SHARE_ONE / (uint64_t)weight + other;
+    return one(sub) + other;
 }
 
 void kp__share_begin(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
@@ -136,8 +145,8 @@ uint64_t kp__share_score(const struct kp__budget *budget, const struct kp__subpo
 }
 
 /* As in self-clocked fair queueing (Golestani, 1994): virtual time is the lag that the key which
- * was served last will have after a usual hold. A key that is served because it is below its floor
- * does not move it. */
+ * was served last will have after a usual hold; or has at once, where that is a token. A key that
+ * is served because it is below its floor does not move it, and is not charged for a token. */
 void kp__share_served(struct kp__core *core, struct kp__budget *budget,
                       struct kp__subpool *sub)
 {
@@ -146,6 +155,14 @@ void kp__share_served(struct kp__core *core, struct kp__budget *budget,
     if (kp__is_below_floor(budget, sub)) return;
     if (sub->contest->share.start[budget->place].bout != budget->bout)
         kp__share_begin(core, budget, sub);
-    after = lag(budget, sub) + KP__SHARE_ONE / KP__SHARE_TAU / (uint64_t)sub->rules->weight;
+    if (budget->measure == KP__BEGUN) kp__contest(core, sub)->share.had[KP__BEGUN] += one(sub);
+    after = lag(budget, sub) + (budget->measure == KP__BEGUN ? 0 : one(sub) / KP__SHARE_TAU);
     if ((int64_t)(after - budget->virtual_time) > 0) budget->virtual_time = after;
+}
+
+void kp__share_refunded(struct kp__core *core, const struct kp__budget *budget,
+                        struct kp__subpool *sub)
+{
+    if (!kp__is_below_floor(budget, sub))
+        kp__contest(core, sub)->share.had[budget->measure] -= one(sub);
 }

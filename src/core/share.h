@@ -29,8 +29,10 @@ struct kp__subpool;
 #define KP__SHARE_TAU 8                   /* usual holds of lag that weigh as much as one permit */
 
 /* What a share is measured in, by budget: live resources that are not idle; leases; creations under
- * way. By the first, a key that holds much for long would never have a turn to create (L7). */
-enum kp__measure { KP__IN_USE, KP__LEASED, KP__BEING_MADE, KP__MEASURES };
+ * way; creations begun. By the first, a key that holds much for long would never have a turn to
+ * create (L7). The last is of tokens, which nobody holds: each adds one permit to the lag, at once,
+ * however long its creation takes. */
+enum kp__measure { KP__IN_USE, KP__LEASED, KP__BEING_MADE, KP__BEGUN, KP__MEASURES };
 
 /* The budgets that a key has to do with. Those before KP__FILED count live resources: a key that
  * has an idle one to spare is filed there (budget.h). */
@@ -98,5 +100,10 @@ uint64_t kp__share_score(const struct kp__budget *budget, const struct kp__subpo
 /* It is served: the budget's virtual time follows. To be called before its counts change. */
 void kp__share_served(struct kp__core *core, struct kp__budget *budget,
                       struct kp__subpool *sub);
+
+/* It gives back what it was served, but did not hold: a token. To be called after its counts have
+ * changed. */
+void kp__share_refunded(struct kp__core *core, const struct kp__budget *budget,
+                        struct kp__subpool *sub);
 
 #endif

@@ -7,6 +7,7 @@
  */
 #include "base/cancel.h"
 #include "core/calendar.h"
+#include "core/circuit.h"
 #include "core/give.h"
 #include "flow/door.h"
 #include "flow/event.h"
@@ -174,6 +175,7 @@ void kp__get_check(struct kp__get *g, struct kp__todo *todo)
     struct kp__pool *pool = g->pool;
     struct kp__slot *slot = g->request->slot;
     uint32_t seat = g->request->grant.seat;
+    bool probe = false;
 
     kp__close_seats(slot); /* nobody shares it before it is known to be good */
     kp__seat_at(slot, seat)->ending = true; /* and nobody has its lease yet, to end it */
@@ -182,15 +184,19 @@ void kp__get_check(struct kp__get *g, struct kp__todo *todo)
         return;
     }
     kp__do(pool, todo); /* destroy what it passed over */
+    kp__probe_pass(&kp__seat_at(slot, seat)->probe, &probe);
     int status = kp__lent_call(pool, KP_JOB_VALIDATE, slot, seat, g->request, todo);
     kp_cause bad = status == 0 ? KP_CAUSE_NONE : KP_CAUSE_INVALID;
     uint64_t now = kp__time(pool);
     if (status == 0 && !slot->errand->doomed) {
+        kp__probe_pass(&probe, &kp__seat_at(slot, seat)->probe);
         kp__seat_at(slot, seat)->ending = false;
         kp__file_slot(&pool->core, slot); /* as in kp__checked */
         g->request->grant.good = true;
         return;
     }
+    /* it may probe with another one; this one, if its answer is pending, may be gone by now */
+    kp__probe_end(&pool->core, g->request->sub, &probe);
     /* one that is not to wait has no time that could be over: it may have another that is there */
     bool late = now >= g->request->deadline && !g->request->at_once;
     if (status == KP_PENDING) { /* the answer, when it comes, ends the lease */

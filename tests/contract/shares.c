@@ -5,6 +5,8 @@
  */
 #include "corners.h"
 
+#include <stdlib.h>
+
 /* "heavy" weighs three times as much as any other key; "floored" has one lease that comes first. */
 static void by_name(kp_key key, kp_limits *limits, void *ctx)
 {
@@ -128,6 +130,48 @@ static void a_key_that_holds_many_must_have_its_turn_to_create(void **state)
         contract_give_all(&c, held, HELD);
         contract_end(&c);
     }
+}
+
+/* To connect takes no time, but to "far" as long as many a token. */
+static int create_near_or_far(kp_job *job, void **resource)
+{
+    contract *c = job->ctx;
+
+    if (job->key.size == 3) kp_sim_pass_ms(c->sim, 90);
+    *resource = malloc(1);
+    return *resource ? 0 : KP_ENOMEM;
+}
+
+static int destroy_freed(kp_job *job, void *resource)
+{
+    (void)job;
+    free(resource);
+    return 0;
+}
+
+/* Each creation costs one token, however long it takes. */
+static void tokens_must_be_shared_whatever_a_creation_takes(void **state)
+{
+    enum { EACH = 20 };
+    contract c;
+    struct regular near[EACH], far[EACH];
+    kp_driver driver = { .create = create_near_or_far, .destroy = destroy_freed, .ctx = &c };
+
+    (void)state;
+    begin(&c);
+    c.options.limits.max_live = EACH;
+    c.options.budget = (kp_budget){ .create_rate = 100, .create_burst = 1 };
+    contract_open_driver(&c, &driver);
+    for (int i = 0; i < EACH; i++) {
+        near[i] = (struct regular){ &c, "near", 0, 5000, 0 };
+        far[i] = (struct regular){ &c, "far", 0, 5000, 0 };
+        assert_true(kp_sim_spawn(c.sim, churn, &near[i]) > 0);
+        assert_true(kp_sim_spawn(c.sim, churn, &far[i]) > 0);
+    }
+    kp_sim_join(c.sim, 0);
+    int64_t more = (int64_t)stats(&c, "near").creates - (int64_t)stats(&c, "far").creates;
+    assert_in_range(more + EACH, 0, 2 * EACH);
+    contract_end(&c);
 }
 
 static void two_hundred_to_one(kp_key key, kp_limits *limits, void *ctx)
@@ -331,6 +375,7 @@ int main(void)
         cmocka_unit_test(a_key_below_its_floor_must_come_before_who_came_first),
         cmocka_unit_test(a_budget_that_is_short_must_be_shared_by_weight),
         cmocka_unit_test(a_key_that_holds_many_must_have_its_turn_to_create),
+        cmocka_unit_test(tokens_must_be_shared_whatever_a_creation_takes),
         cmocka_unit_test(a_heavy_key_that_comes_back_must_not_take_all_for_long),
         cmocka_unit_test(with_arrival_order_weights_must_not_matter),
         cmocka_unit_test(who_found_its_resource_bad_must_have_the_first_seat_that_is_free_again),

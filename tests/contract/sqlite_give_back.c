@@ -388,6 +388,36 @@ static void hooks_must_not_be_called_when_their_connection_goes(void **state)
     stage_close(s);
 }
 
+static int authorize_no_transaction(void *nothing, int action, const char *a, const char *b,
+                                    const char *c, const char *d)
+{
+    (void)nothing, (void)a, (void)b, (void)c, (void)d;
+    return action == SQLITE_TRANSACTION ? SQLITE_DENY : SQLITE_OK;
+}
+
+/* When it is destroyed, the authorizer is gone, and it can be rolled back. */
+static void a_transaction_that_reset_could_not_end_must_be_reported_once(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ 0 });
+    make_table(s);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE; INSERT INTO t VALUES (4)"), SQLITE_OK);
+    (void)sqlite3_set_authorizer(kp_sqlite_db(&lease), authorize_no_transaction, NULL);
+    kp_release(&lease);
+    assert_int_equal(s->reports, 1);
+    assert_true(s->left.transaction);
+    assert_true(s->left.closed);
+    assert_int_equal(kp_sqlite_counts_read(&s->counts).transactions, 1);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_int_equal(value(&lease, "SELECT count(*) FROM t"), 3);
+    kp_release(&lease);
+    assert_int_equal(stats(s, KP_SQLITE_WRITER).creates, 2);
+    stage_close(s);
+}
+
 static void an_idle_connection_to_a_deleted_file_must_not_be_lent_again(void **state)
 {
     struct stage *s = *state;
@@ -446,6 +476,7 @@ int main(void)
         TEST(a_discarded_writer_must_leave_no_lock_behind),
         TEST(a_connection_with_a_backup_under_way_must_not_be_lent_again),
         TEST(hooks_must_not_be_called_when_their_connection_goes),
+        TEST(a_transaction_that_reset_could_not_end_must_be_reported_once),
         TEST(an_idle_connection_to_a_deleted_file_must_not_be_lent_again),
         TEST(a_writer_that_may_not_write_must_not_be_lent),
     };

@@ -234,22 +234,80 @@ static void who_is_first_must_be_told_and_the_next_when_it_is(struct stage *s)
     for (int i = 1; i < 3; i++) stage_take(s, &r[i]);
 }
 
-static void the_key_with_the_smaller_share_must_get_the_token(struct stage *s)
+/* A second later one of two requests has a token. Its creation ends as soon as it began, and the
+ * same is asked for again. Returns which of them that was. */
+static int next_token(struct stage *s, struct kp__request r[2])
 {
-    struct kp__request r[4];
-
-    kp__rate_init(&s->core.rate, 1, 2);
-    struct kp__subpool *rich = stage_key(s), *poor = stage_key(s);
-    for (int i = 2; i < 4; i++)
-        assert_int_equal(stage_ask(s, rich, &r[i], 0), KP__GRANT_PERMIT); /* under way */
-    assert_int_equal(stage_ask(s, rich, &r[0], 0), KP__GRANT_WAIT);
-    assert_int_equal(stage_ask(s, poor, &r[1], 0), KP__GRANT_WAIT);
-    assert_int_equal(kp__next_look(&r[1]), s->now + SECOND);
     s->now += SECOND;
-    kp__settle(&s->core, rich, s->now, &s->todo);
-    assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
+    kp__settle_budget(&s->core, &s->core.rate.budget, s->now, &s->todo);
+    int i = r[0].grant.kind == KP__GRANT_PERMIT ? 0 : 1;
+    assert_int_equal(r[i].grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(r[!i].grant.kind, KP__GRANT_WAIT);
+    stage_failed(s, stage_begin(s, &r[i]), &r[i], KP_ECANCELED);
+    assert_int_equal(stage_ask(s, r[i].sub, &r[i], 0), KP__GRANT_WAIT);
+    s->wakes = 0;
+    return i;
+}
+
+/* What came while nobody waited is not held against a key. */
+static void keys_must_have_tokens_in_turn_by_their_weights(struct stage *s)
+{
+    struct kp__rules heavy = s->rules;
+    struct kp__request r[2];
+    int of_heavy = 0;
+
+    kp__rate_init(&s->core.rate, 1, 20);
+    heavy.weight = 3;
+    struct kp__subpool *sub[2] = { stage_key(s), stage_key(s) };
+    stage_rule(s, sub[1], &heavy, -1, -1);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(stage_ask(s, sub[0], &r[0], 0), KP__GRANT_PERMIT);
+        stage_failed(s, stage_begin(s, &r[0]), &r[0], KP_ECANCELED);
+    }
+    for (int k = 0; k < 2; k++) assert_int_equal(stage_ask(s, sub[k], &r[k], 0), KP__GRANT_WAIT);
+    for (int i = 0; i < 8; i++) of_heavy += next_token(s, r);
+    assert_int_equal(of_heavy, 6);
+}
+
+static void a_token_that_was_given_back_must_not_be_held_against_its_key(struct stage *s)
+{
+    struct kp__request r[2];
+
+    kp__rate_init(&s->core.rate, 1, 1);
+    struct kp__subpool *sub[2] = { stage_key(s), stage_key(s) };
+    kp__token_take(&s->core.rate, s->now);
+    for (int k = 0; k < 2; k++) assert_int_equal(stage_ask(s, sub[k], &r[k], 0), KP__GRANT_WAIT);
+    s->now += SECOND;
+    kp__settle_budget(&s->core, &s->core.rate.budget, s->now, &s->todo);
+    assert_int_equal(r[0].grant.kind, KP__GRANT_PERMIT);
+    kp__decline(&s->core, &r[0], s->now, &s->todo);
     assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
-    for (int i = 1; i < 4; i++) stage_take(s, &r[i]);
+    stage_failed(s, stage_begin(s, &r[1]), &r[1], KP_ECANCELED);
+    for (int k = 1; k >= 0; k--) assert_int_equal(stage_ask(s, sub[k], &r[k], 0), KP__GRANT_WAIT);
+    assert_int_equal(next_token(s, r), 0);
+}
+
+/* A key that has less than its floor does without its share, and does not use it up. */
+static void a_token_below_the_floor_must_cost_nothing(struct stage *s)
+{
+    struct kp__rules floored = s->rules;
+    struct kp__request r[2], first[8];
+
+    kp__rate_init(&s->core.rate, 1, 1);
+    floored.floor = 8;
+    struct kp__subpool *sub[2] = { stage_key(s), stage_key(s) };
+    stage_rule(s, sub[1], &floored, -1, -1);
+    kp__token_take(&s->core.rate, s->now);
+    assert_int_equal(stage_ask(s, sub[0], &r[0], 0), KP__GRANT_WAIT);
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(stage_ask(s, sub[1], &first[i], 0), KP__GRANT_WAIT);
+        s->now += SECOND;
+        kp__settle_budget(&s->core, &s->core.rate.budget, s->now, &s->todo);
+        stage_take(s, &first[i]);
+    }
+    assert_int_equal(stage_ask(s, sub[1], &r[1], 0), KP__GRANT_WAIT);
+    assert_int_equal(next_token(s, r), 0);
+    assert_int_equal(next_token(s, r), 1);
 }
 
 /* By arrival: a new request, too, leaves it to those that wait. */
@@ -407,7 +465,9 @@ int main(void)
         STAGE_TEST(a_key_must_keep_the_time_of_its_look),
         STAGE_TEST(a_creation_without_a_token_must_wait_until_it_comes),
         STAGE_TEST(who_is_first_must_be_told_and_the_next_when_it_is),
-        STAGE_TEST(the_key_with_the_smaller_share_must_get_the_token),
+        STAGE_TEST(keys_must_have_tokens_in_turn_by_their_weights),
+        STAGE_TEST(a_token_that_was_given_back_must_not_be_held_against_its_key),
+        STAGE_TEST(a_token_below_the_floor_must_cost_nothing),
         STAGE_TEST(a_newcomer_must_leave_the_token_to_who_waits),
         STAGE_TEST(a_key_must_be_ranked_by_who_is_its_first_by_now),
         STAGE_TEST(who_wants_a_fresh_one_must_be_told_though_others_are_first),

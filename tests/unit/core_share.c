@@ -27,6 +27,7 @@ static void what_is_idle_or_ceded_must_not_be_held_and_what_is_promised_must(voi
     assert_int_equal(kp__held(sub, KP__IN_USE), 51301);
     assert_int_equal(kp__held(sub, KP__LEASED), 7);
     assert_int_equal(kp__held(sub, KP__BEING_MADE), 50001);
+    assert_int_equal(kp__held(sub, KP__BEGUN), 0);
     stage_close(&s);
 }
 
@@ -143,7 +144,7 @@ static void what_a_key_is_given_must_count_from_then_on(void **state)
     for (int m = 0; m < KP__MEASURES; m++) s.core.usual[m].hold = 100;
     for (uint64_t had = 0; had < 3; had++) {
         assert_int_equal(stage_ask(&s, sub, &making[had], 0), KP__GRANT_PERMIT);
-        for (int m = 0; m < KP__MEASURES; m++)
+        for (int m = 0; m < KP__BEGUN; m++)
             assert_int_equal(sub->contest->share.had[m], had * (had + 1) / 2 * ONE / KP__SHARE_TAU);
         s.now += 100;
     }

@@ -290,28 +290,32 @@ static void a_courtesy_must_be_a_quarter_of_the_usual_hold_and_short(void **stat
     stage_close(&s);
 }
 
-/* Nobody is starved for a moment whenever the only one that was is served. */
+/* Nobody is starved for a moment whenever the only one that was is served. A token is held for no
+ * time: it comes once in a while. */
 static void a_bout_must_go_on_after_moments_of_calm(void **state)
 {
-    struct stage s;
-
     (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    s.core.usual[KP__LEASED].hold = 100;
-    s.core.latest = 50; /* even if it has not been calm for that long since the beginning */
-    kp__note_lack(&s.core, a, &s.core.lent);
-    assert_int_equal(s.core.lent.bout, 1);
-    s.core.latest = 7000;
-    kp__note_lack(&s.core, a, NULL);
-    s.core.latest = 7000 + KP__SHARE_TAU * 100 - 1;
-    kp__note_lack(&s.core, b, &s.core.lent);
-    assert_int_equal(s.core.lent.bout, 1);
-    kp__note_lack(&s.core, b, NULL);
-    s.core.latest += KP__SHARE_TAU * 100;
-    kp__note_lack(&s.core, b, &s.core.lent);
-    assert_int_equal(s.core.lent.bout, 2);
-    stage_close(&s);
+    for (int tokens = 0; tokens < 2; tokens++) {
+        struct stage s;
+        stage_open(&s);
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+        struct kp__budget *budget = tokens ? &s.core.rate.budget : &s.core.lent;
+        if (tokens) kp__rate_init(&s.core.rate, 10 * 1000 * 1000, 1);
+        else s.core.usual[KP__LEASED].hold = 100;
+        s.core.latest = 50; /* even if it has not been calm for that long since the beginning */
+        kp__note_lack(&s.core, a, budget);
+        assert_int_equal(budget->bout, 1);
+        s.core.latest = 7000;
+        kp__note_lack(&s.core, a, NULL);
+        s.core.latest = 7000 + KP__SHARE_TAU * 100 - 1;
+        kp__note_lack(&s.core, b, budget);
+        assert_int_equal(budget->bout, 1);
+        kp__note_lack(&s.core, b, NULL);
+        s.core.latest += KP__SHARE_TAU * 100;
+        kp__note_lack(&s.core, b, budget);
+        assert_int_equal(budget->bout, 2);
+        stage_close(&s);
+    }
 }
 
 int main(void)
