@@ -251,8 +251,9 @@ KP_API int kp_limits_read(kp_pool *pool, kp_key key, kp_limits *out) KP_NODISCAR
 
 /* Wait for the leases of a key, or of each (KP_EVERY_KEY): until all that began before this call
  * have ended, and nothing of the key is being destroyed. Then kp_invalidate_key, or smaller limits,
- * have taken effect everywhere. Revoked leases are not waited for. New gets are served meanwhile;
- * to hold them back, set limits.max_lent to KP_NONE before the call and to its old value
+ * have taken effect everywhere, but for what is just being created for a get: that is lent to it
+ * when it is there, even in a pause. Revoked leases are not waited for. New gets are served
+ * meanwhile; to hold them back, set limits.max_lent to KP_NONE before the call and to its old value
  * (kp_limits_read) after it (docs/OPTIONS.md). Returns how many are still out at the deadline
  * (within_ms; 0: 30 s; KP_NONE: now); 0 means none, or no such key.
  * Threads: any thread; on the thread of an event loop it does not wait. Blocks: until the
@@ -264,9 +265,9 @@ KP_API int64_t kp_drain(kp_pool *pool, kp_key key, int64_t within_ms) KP_NODISCA
  * follows create_rate as in kp_limits_set. Requests are decided anew at once, by the shares of the
  * new budget. Idle resources that are now too many are destroyed (least recently used first; what a
  * key has to keep, last), lent ones when they come back. Nothing is taken from borrowers; existing
- * keys and requests stay. max_lent = KP_NONE pauses the whole pool: nobody gets anything until it
- * is raised. The change takes effect whole or not at all; each key is looked at once. `why` may be
- * NULL.
+ * keys and requests stay. max_lent = KP_NONE pauses the whole pool: until it is raised nobody gets
+ * anything, but for what is just being created for a get. The change takes effect whole or not at
+ * all; each key is looked at once. `why` may be NULL.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies budget.
  * Errors: KP_ECONFIG (why->field): a value that kp_pool_open would refuse; less than what existing
  * keys have to keep (limits.min_live, floor); or a group_max_live that had no limit at open, since

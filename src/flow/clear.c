@@ -255,14 +255,15 @@ static void forget_if_last(struct kp__pool *pool, struct kp__subpool *sub, struc
     if (goes) kp__forget(pool, sub, kp__time(pool), todo);
 }
 
-static int64_t drop_every(struct kp__pool *pool, uint32_t era, uint64_t until,
-                          struct kp__todo *todo)
+/* A resource of a later key may be lent anew while the first are begun: it is from before, too. */
+static int64_t drop_every(struct kp__pool *pool, uint64_t until, struct kp__todo *todo)
 {
     struct kp__subpool *sub, *next;
     int64_t out = 0;
 
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
         begin_drop(pool, sub, todo);
+    uint32_t era = pool->core.era++;
     for (sub = kp__next_key(pool, NULL); sub; sub = next) {
         out += end_drop(pool, sub, era, until, todo);
         kp__take_interest(pool, sub); /* one more: kp__next_key gives up that of the walk */
@@ -279,8 +280,8 @@ static int64_t drop(struct kp__pool *pool, kp_key key, int64_t within_ms, struct
     int64_t out = 0;
 
     kp__shut_all(pool);
+    if (kp__is_every_key(key)) return drop_every(pool, until, todo);
     uint32_t era = pool->core.era++;
-    if (kp__is_every_key(key)) return drop_every(pool, era, until, todo);
     if ((sub = kp__find(pool, key)) != NULL) {
         begin_drop(pool, sub, todo);
         out = end_drop(pool, sub, era, until, todo);

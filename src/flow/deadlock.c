@@ -12,8 +12,12 @@
  * deadlock. So whatever is reported is a deadlock, as long as each lease is ended by the thread
  * that got it.
  *
- * A deadlock begins when its last thread begins to wait, for sleepers cannot change who holds what.
- * So each thread looks once, before it sleeps, and is itself the one to be refused.
+ * A deadlock mostly begins when its last thread begins to wait, for sleepers cannot change who
+ * holds what. So each thread looks before it sleeps, and is itself the one to be refused. But what
+ * was under way then, or was given back later, may have helped nobody: a resource that was
+ * destroyed, the seat of one that nobody may share any more, room that a lowered limit took. Such
+ * an end wakes nobody, so who sleeps looks again from time to time. Meanwhile others that come see
+ * a deadlock that is not theirs, and leave it to those who are in it.
  *
  * LOCKING. The books of all these pools must not change during the search. So it takes all their
  * locks, in the order of their doors, and holds none when it begins. No other code takes the locks
@@ -286,35 +290,65 @@ static bool refuses(const struct kp__pool *pool)
 
 /* ---- sleeping -------------------------------------------------------------------------------- */
 
+/* A deadlock is told once, and not again by those who are in it, too. */
+static void note_told(const struct search *s)
+{
+    for (struct kp__pool *p = s->pools; p; p = p->next_locked)
+        for (struct kp__list *l = kp__list_first(&p->sleepers); l;
+             l = kp__list_next(&p->sleepers, l)) {
+            struct kp__sleeper *sleeper = KP__OF(l, struct kp__sleeper, link);
+            *sleeper->told |= sleeper->seen;
+        }
+}
+
+/* A thread that sleeps looks again when as much time has passed as it had waited, within these. The
+ * explorer has it look once, since a thread that may wake at any time makes too many orders. */
+#ifndef KP__LOOKS_AGAIN
+#define KP__LOOKS_AGAIN UINT64_C(10000000) /* 10 ms */
+#endif
+#define AT_LEAST_EVERY UINT64_C(10000000000) /* 10 s */
+
+static uint64_t next_look(const struct kp__get *g)
+{
+    uint64_t now = kp__time(g->pool);
+    uint64_t pause = kp__sooner(kp__waited(g->request, now), AT_LEAST_EVERY);
+
+    return kp__later(now, pause > KP__LOOKS_AGAIN ? pause : KP__LOOKS_AGAIN);
+}
+
 /* The newcomer joins the sleepers only after it has looked: otherwise another thread that looks at
  * the same time would count on one that is about to be refused. */
-void kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp__todo *todo)
+uint64_t kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = g->request;
     struct search s = { .newcomer = self };
     kp_why why;
 
-    *self = (struct kp__sleeper){ .thread = kp__thread_number(), .pool = pool, .request = r };
+    *self = (struct kp__sleeper){ .thread = kp__thread_number(), .pool = pool, .request = r,
+                                   .told = &g->told };
     kp__list_init(&self->link);
     kp__step_out(pool, todo);
     s.pools = lock_all(pool->world); /* this one too: it cannot be freed while we are `inside` */
     pool->inside--;
-    bool found = is_deadlock(&s), tells = found && !g->told;
+    bool strict = refuses(pool), found = is_deadlock(&s) && (s.last || !strict);
+    bool tells = found && !g->told;
     if (found) say(&s, &why);
-    if (found && refuses(pool)) {
+    if (found && strict) {
         (void)kp__withdraw(&pool->core, r, kp__time(pool), todo);
         if (r->why) *r->why = why;
         r->grant.code = KP_EDEADLK;
     } else if (!tells) {
         kp__list_push_back(&pool->sleepers, &self->link);
     }
+    if (tells && !strict) note_told(&s); /* else they go on */
     unlock_all_but(s.pools, pool);
-    if (!tells) return;
+    if (!tells) return g->told ? KP__NEVER : next_look(g);
+    g->told = true;
     if (pool->on_event) /* not listed yet: the listener may itself wait for something */
         kp__event_of(pool, KP_EVENT_DEADLOCK, r, KP_EDEADLK, &why, todo);
-    g->told = true;
     kp__list_push_back(&pool->sleepers, &self->link);
+    return KP__NEVER;
 }
 
 void kp__sleep_end(struct kp__sleeper *self)

@@ -105,6 +105,7 @@ struct kp__sleeper {
     uint32_t thread;      /* its number */
     struct kp__pool *pool;
     const struct kp__request *request;
+    bool *told;           /* of its get. Guard: its pool's lock */
 
     /* while somebody looks */
     bool seen;
@@ -113,9 +114,9 @@ struct kp__sleeper {
 };
 
 /* The thread is about to sleep. If that makes a deadlock, the deadlock is told, and the request may
- * have its answer on return (KP_EDEADLK). With the lock, which is given back meanwhile.
- * kp__sleep_end: its sleep is over. With the lock. */
-void kp__sleep_begin(struct kp__get *get, struct kp__sleeper *self, struct kp__todo *todo);
+ * have its answer on return (KP_EDEADLK). Returns when to wake up and look again, or KP__NEVER.
+ * With the lock, which is given back meanwhile. kp__sleep_end: its sleep is over. With the lock. */
+uint64_t kp__sleep_begin(struct kp__get *get, struct kp__sleeper *self, struct kp__todo *todo);
 void kp__sleep_end(struct kp__sleeper *self);
 
 #endif

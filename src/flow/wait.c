@@ -128,7 +128,7 @@ void kp__get_wait(struct kp__get *g, struct kp__todo *todo)
     struct kp__sleeper self;
 
     if (g->request->offered) until = kp__sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
-    if (looks) kp__sleep_begin(g, &self, todo);
+    if (looks) until = kp__sooner(until, kp__sleep_begin(g, &self, todo));
     kp__step_out(pool, todo);
     pool->world->park((uint32_t *)&g->request->state, KP__WAITING, until, pool->world->ctx);
     kp__step_in(pool);

@@ -175,6 +175,67 @@ static void a_reset_is_no_deadlock(void **state)
     contract_end(&c);
 }
 
+static void evict_b(void *arg)
+{
+    (void)kp_evict(((contract *)arg)->pool, B, KP_NONE);
+}
+
+/* What is being destroyed frees no lease, which shows only when it is gone. */
+static void one_that_was_beside_what_was_under_way_must_be_told_when_that_is_over(void **state)
+{
+    static const kp_line slowly[] = { { .blocks_ms = 700, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_lease lease;
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    contract_set(&c, "budget.max_lent", "1");
+    c.script.destroy = slowly;
+    contract_open(&c);
+    (void)contract_take(&c, B, &lease);
+    contract_give(&c, &lease);
+    (void)contract_take(&c, A, &lease);
+    assert_true(kp_sim_spawn(c.sim, evict_b, &c) > 0);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(contract_stats(&c, B).closing, 1);
+    (void)contract_refused(&c, kp_str("c"), KP_SECONDS(10), KP_EDEADLK);
+    assert_in_range(kp_sim_now_ms(c.sim), 700, 1400); /* twice as late, at most */
+    assert_int_equal(c.events[KP_EVENT_DEADLOCK], 1);
+    contract_give(&c, &lease);
+    contract_end(&c);
+}
+
+/* Comes while nobody has noticed the deadlock of others, and holds nothing. */
+static void comes_after_60_ms(void *arg)
+{
+    getter *g = arg;
+
+    kp_sim_pass_ms(g->c->sim, 60);
+    contract__getter(g);
+}
+
+/* Its other borrower gives back, but nobody may share it any more: that serves nobody. */
+static void one_that_began_with_a_seat_that_nobody_may_take_must_be_told(void **state)
+{
+    contract c;
+    kp_lease lease;
+    getter other, outsider = { .c = &c, .key = A, .within_ms = KP_SECONDS(9) };
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    c.options.limits.sharing = c.options.limits.max_uses = 2;
+    contract_open(&c);
+    (void)contract_take(&c, A, &lease);
+    contract_start_as(&c, &other, 1, (getter){ .key = A, .hold_ms = 50 });
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(contract_stats(&c, A).leases, 2);
+    assert_true(kp_sim_spawn(c.sim, comes_after_60_ms, &outsider) > 0);
+    (void)contract_refused(&c, A, KP_SECONDS(10), KP_EDEADLK);
+    assert_in_range(kp_sim_now_ms(c.sim), 50, 100);
+    contract_give(&c, &lease);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(outsider.rc, 0); /* who was in it made way */
+    contract_end(&c);
+}
+
 /* ---- which pools ----------------------------------------------------------------------------- */
 
 static void pools_that_are_closed_or_do_not_look_must_be_passed_by(void **state)
@@ -371,6 +432,8 @@ int main(void)
         cmocka_unit_test(a_creation_of_ones_own_is_no_deadlock),
         cmocka_unit_test(permits_of_what_is_made_or_goes_are_no_deadlock),
         cmocka_unit_test(a_reset_is_no_deadlock),
+        cmocka_unit_test(one_that_was_beside_what_was_under_way_must_be_told_when_that_is_over),
+        cmocka_unit_test(one_that_began_with_a_seat_that_nobody_may_take_must_be_told),
         cmocka_unit_test(pools_that_are_closed_or_do_not_look_must_be_passed_by),
         cmocka_unit_test(pools_of_other_worlds_must_be_passed_by),
         cmocka_unit_test(who_waits_for_a_deadlock_must_be_told_too),

@@ -188,6 +188,46 @@ static void a_drop_of_a_paused_key_must_end_when_that_is_wanted_again(void **sta
     contract_end(&c);
 }
 
+/* While the first key is begun the second one's resource is lent anew, and wanted again. */
+static void after_5_ms(void *arg)
+{
+    getter *g = arg;
+
+    kp_sim_pass_ms(g->c->sim, 5);
+    contract__getter(g);
+}
+
+static void after_15_ms(void *arg)
+{
+    kp_sim_pass_ms(((getter *)arg)->c->sim, 10);
+    after_5_ms(arg);
+}
+
+static void a_drop_of_all_must_wait_for_what_is_lent_while_it_begins(void **state)
+{
+    static const kp_line slowly[] = { { .blocks_ms = 10, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_lease a, b;
+    getter old = { .c = &c, .key = kp_str("b"), .hold_ms = 50 };
+    getter again = { .c = &c, .key = kp_str("b"), .hold_ms = 1 };
+    (void)state;
+    begin(&c);
+    c.script.destroy = slowly;
+    contract_open(&c);
+    (void)contract_take(&c, kp_str("a"), &a);
+    (void)contract_take(&c, kp_str("b"), &b);
+    contract_give(&c, &a);
+    contract_give(&c, &b);
+    assert_true(kp_sim_spawn(c.sim, after_5_ms, &old) > 0);
+    assert_true(kp_sim_spawn(c.sim, after_15_ms, &again) > 0);
+    int64_t began = kp_sim_now_ms(c.sim);
+    assert_int_equal(kp_drop(c.pool, KP_EVERY_KEY, KP_SECONDS(1)), 0);
+    assert_in_range(kp_sim_now_ms(c.sim) - began, 65, 1000);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(old.rc + again.rc, 0);
+    contract_end(&c);
+}
+
 static void what_is_no_pool_and_no_key_must_be_told(void **state)
 {
     contract c;
@@ -213,6 +253,7 @@ int main(void)
         cmocka_unit_test(smaller_limits_must_be_seen_to_have_taken_effect),
         cmocka_unit_test(on_the_thread_of_a_loop_nothing_must_be_waited_for),
         cmocka_unit_test(a_drop_of_a_paused_key_must_end_when_that_is_wanted_again),
+        cmocka_unit_test(a_drop_of_all_must_wait_for_what_is_lent_while_it_begins),
         cmocka_unit_test(what_is_no_pool_and_no_key_must_be_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,9 +24,10 @@ case $("$cc" --version) in
 *) warn="$warn -Wno-format-truncation" ;;
 esac
 # Lines and guides begin small, because all memory is put back before each execution. Words that may
-# have a home get it soon.
+# have a home get it soon. Threads that sleep look for a deadlock once.
 small="-DKP__LINES_FIRST=16 -DKP__GUIDE_LEAST=0 -DKP__SEEKS=2 -DKP__HOME_PRICE=1"
-base="-std=c11 -D_GNU_SOURCE -DKP_VERIFY=1 $small -g -fno-pie $warn -I$root/include -I$src"
+once="-DKP__LOOKS_AGAIN=UINT64_MAX"
+base="-std=c11 -D_GNU_SOURCE -DKP_VERIFY=1 $small $once -g -fno-pie $warn -I$root/include -I$src"
 tsan="-O1 -fno-omit-frame-pointer -fno-builtin -fsanitize=thread"
 if [ "${2:-}" = real ]; then
     # shellcheck disable=SC2086

@@ -96,8 +96,8 @@ static void a_report_must_leave_it_to_the_deadline(void **state)
     HOUSE_IS(&h, h.seen[KP_EVENT_DEADLOCK], 1);
     HOUSE_IS(&h, house_stats(&h, "db").waiting, HANDLERS);
     kp_sim_join(h.sim, 0);
-    HOUSE_IS(&h, all[0].rc, KP_ETIMEDOUT);
-    HOUSE_IS(&h, all[0].ended_ms, KP_SECONDS(60));
+    HOUSE_IS(&h, all[2].rc, KP_ETIMEDOUT);
+    HOUSE_IS(&h, all[2].ended_ms, KP_SECONDS(60));
     HOUSE_IS(&h, h.seen[KP_EVENT_DEADLOCK], 1);
     house_close(&h);
 }
