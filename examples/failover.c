@@ -43,7 +43,7 @@ static int lend(kp_pool *pool, kp_key key, int64_t most)
     return key.data ? kp_limits_set(pool, key, &of_key, NULL) : kp_budget_set(pool, &of_all, NULL);
 }
 
-/* 0: everything of before is gone. */
+/* 0: everything that was lent before is gone. */
 static int64_t fail_over(kp_pool *pool, kp_key key, const char *to)
 {
     const int64_t before = lends(pool, key);

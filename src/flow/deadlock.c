@@ -122,16 +122,24 @@ struct search {
     struct kp__sleeper *last; /* one that waits for something that the newcomer holds; or NULL */
 };
 
+/* The sleepers of all pools, one after the other; NULL for the first. */
+static struct kp__sleeper *next_sleeper(const struct search *s, const struct kp__sleeper *after)
+{
+    const struct kp__pool *p = after ? after->pool : s->pools;
+    struct kp__list *l = after ? kp__list_next(&p->sleepers, &after->link) : NULL;
+
+    if (after && !l) p = p->next_locked;
+    for (; !l && p; p = p->next_locked) l = kp__list_first(&p->sleepers);
+    return l ? KP__OF(l, struct kp__sleeper, link) : NULL;
+}
+
 static struct kp__sleeper *sleeper_of(const struct search *s, uint32_t thread)
 {
+    struct kp__sleeper *sleeper = NULL;
+
     if (thread == s->newcomer->thread) return s->newcomer;
-    for (struct kp__pool *p = s->pools; p; p = p->next_locked)
-        for (struct kp__list *l = kp__list_first(&p->sleepers); l;
-             l = kp__list_next(&p->sleepers, l)) {
-            struct kp__sleeper *sleeper = KP__OF(l, struct kp__sleeper, link);
-            if (sleeper->thread == thread) return sleeper;
-        }
-    return NULL;
+    while ((sleeper = next_sleeper(s, sleeper)) != NULL && sleeper->thread != thread) continue;
+    return sleeper;
 }
 
 /* `by` waits for this lease to end. False: its holder is not known to sleep, and may end it. */
@@ -155,11 +163,11 @@ static bool follow_holder(struct search *s, struct kp__sleeper *by, const struct
 static int64_t follow_revoked(struct search *s, struct kp__sleeper *by,
                               const struct kp__subpool *sub)
 {
-    const struct kp__list *taken = &sub->rare->taken;
+    const struct kp__slot *slot = NULL;
     int64_t asleep = 0;
 
-    for (struct kp__list *l = kp__list_first(taken); l; l = kp__list_next(taken, l))
-        asleep += follow_holder(s, by, kp__seat_at(KP__OF(l, const struct kp__slot, link), 0));
+    while ((slot = kp__next_slot(&sub->rare->taken, slot)) != NULL)
+        asleep += follow_holder(s, by, kp__seat_at(slot, 0));
     return asleep;
 }
 
@@ -202,13 +210,11 @@ static bool follow_seat(struct search *s, struct kp__sleeper *by, const struct k
 
 static bool follow_key(struct search *s, struct kp__sleeper *by, const struct kp__subpool *sub)
 {
-    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+    const struct kp__slot *slot = NULL;
 
-    for (struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
-        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+    while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL)
         for (uint32_t i = 0; i < slot->errand->seats; i++)
             if (!follow_seat(s, by, slot, kp__seat_at(slot, i))) return false;
-    }
     return true;
 }
 
@@ -234,12 +240,9 @@ static bool holders_sleep(struct search *s, struct kp__sleeper *sleeper)
 /* Is nobody awake among all who are reachable from the newcomer? */
 static bool is_deadlock(struct search *s)
 {
-    struct kp__sleeper *sleeper;
+    struct kp__sleeper *sleeper = NULL;
 
-    for (struct kp__pool *p = s->pools; p; p = p->next_locked)
-        for (struct kp__list *l = kp__list_first(&p->sleepers); l;
-             l = kp__list_next(&p->sleepers, l))
-            KP__OF(l, struct kp__sleeper, link)->seen = false;
+    while ((sleeper = next_sleeper(s, sleeper)) != NULL) sleeper->seen = false;
     s->newcomer->seen = true;
     s->newcomer->next = NULL;
     s->to_follow = s->newcomer;
@@ -256,11 +259,10 @@ static bool is_deadlock(struct search *s)
 static void say_wanted(kp_why *why, const struct kp__sleeper *sleeper)
 {
     const struct kp__subpool *sub = sleeper->request->sub;
-    kp_key_type type = sleeper->pool->key_type;
     char name[40];
 
-    type.text = NULL;
-    kp__key_print(&type, kp__key_of(sleeper->pool, sub), name, sizeof name);
+    (void)kp__key_print_plain(&sleeper->pool->key_type, kp__key_of(sleeper->pool, sub), name,
+                              sizeof name);
     kp__say_more(why, "%s%s", key_binds(sub) ? "" : "room for ", name);
 }
 
@@ -293,12 +295,9 @@ static bool refuses(const struct kp__pool *pool)
 /* A deadlock is told once, and not again by those who are in it, too. */
 static void note_told(const struct search *s)
 {
-    for (struct kp__pool *p = s->pools; p; p = p->next_locked)
-        for (struct kp__list *l = kp__list_first(&p->sleepers); l;
-             l = kp__list_next(&p->sleepers, l)) {
-            struct kp__sleeper *sleeper = KP__OF(l, struct kp__sleeper, link);
-            *sleeper->told |= sleeper->seen;
-        }
+    struct kp__sleeper *sleeper = NULL;
+
+    while ((sleeper = next_sleeper(s, sleeper)) != NULL) *sleeper->told |= sleeper->seen;
 }
 
 /* A thread that sleeps looks again when as much time has passed as it had waited, within these. The
