@@ -44,15 +44,14 @@ static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struc
 
 /* Take it out of its queue. Those ahead may leave with it: shed, or served by the time it is. Then
  * it was limited by what bound the first of them. */
-static bool withdraw(struct kp__get *g, uint64_t now, struct kp__todo *todo)
+static void withdraw(struct kp__get *g, uint64_t now, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
     const struct kp__request *first = kp__head(r->sub);
     uint8_t bound = first ? first->limit : r->limit;
 
-    if (!kp__withdraw(&g->pool->core, r, now, todo)) return false;
+    (void)kp__withdraw(&g->pool->core, r, now, todo); /* under this lock it was found waiting */
     if (r->limit == KP__BY_WAIT_ORDER && kp__queue_ahead(r) == 0) r->limit = bound;
-    return true;
 }
 
 /* Its deadline has come, or what is under way for it has taken as long as it may. */
@@ -64,8 +63,7 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     bool checking = making && making->state == KP__LENT, late = now >= r->deadline;
 
     if (late && checking) r->limit = KP__BY_DEADLINE; /* there is one for it, and nobody ahead */
-    /* cover: never, because under this lock it was found waiting */
-    if (!withdraw(g, now, todo)) return NULL;
+    withdraw(g, now, todo);
     if (!late) give_up_making(g, checking, now, todo);
     else if (r->at_once) r->grant.code = KP_EAGAIN; /* it is not to wait */
     /* else it has a time of its own */

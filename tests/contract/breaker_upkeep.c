@@ -213,11 +213,17 @@ static void who_warms_must_be_told_of_probes_that_are_out(void **state)
     c.options.limits.prefill = KP_PREFILL_NONE;
     c.options.limits.breaker_failures = 1;
     c.options.limits.breaker_counts = KP_BREAK_USE;
+    c.options.budget.create_rate = 1;
     contract_open(&c);
     contract_take(&c, A, &lease);
     kp_lease_report(&lease, -1);
     kp_discard(&lease);
     kp_sim_pass_ms(c.sim, 5000);
+    contract_take(&c, kp_str("b"), &lease);
+    kp_release(&lease);
+    assert_int_equal(warm(&c, 100, &why), 0); /* none is out yet */
+    assert_string_equal(why.limit, "budget.create_rate");
+    kp_sim_pass_ms(c.sim, 1000);
     contract_take(&c, A, &lease); /* the probe */
     assert_int_equal(warm(&c, 100, &why), 0);
     assert_int_equal(why.code, KP_ETIMEDOUT);

@@ -128,6 +128,7 @@ static void without_a_rate_nothing_must_be_counted(struct stage *s)
     struct kp__rate *rate = &s->core.rate;
 
     assert_false(kp__token_lacks(rate, 1));
+    assert_int_equal(kp__token_period(rate), 0);
     assert_int_equal(rate->most + rate->parts, 0);
     for (int i = 0; i < 3; i++) kp__token_take(rate, 1);
     kp__token_back(rate);
@@ -287,7 +288,8 @@ static void a_token_that_was_given_back_must_not_be_held_against_its_key(struct 
     assert_int_equal(next_token(s, r), 0);
 }
 
-/* A key that has less than its floor does without its share, and does not use it up. */
+/* A key that has less than its floor does without its share, and does not use it up; nor is it
+ * ahead when one comes back. */
 static void a_token_below_the_floor_must_cost_nothing(struct stage *s)
 {
     struct kp__rules floored = s->rules;
@@ -303,6 +305,7 @@ static void a_token_below_the_floor_must_cost_nothing(struct stage *s)
         assert_int_equal(stage_ask(s, sub[1], &first[i], 0), KP__GRANT_WAIT);
         s->now += SECOND;
         kp__settle_budget(&s->core, &s->core.rate.budget, s->now, &s->todo);
+        if (i < 7) kp__share_refunded(&s->core, &s->core.rate.budget, sub[1]);
         stage_take(s, &first[i]);
     }
     assert_int_equal(stage_ask(s, sub[1], &r[1], 0), KP__GRANT_WAIT);

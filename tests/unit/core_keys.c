@@ -165,11 +165,12 @@ static void a_key_without_rules_must_queue_in_order_of_arrival(void **state)
     stage_room(&s);
     struct kp__subpool *sub = kp__table_make(&s.core, 5);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(stage_ask(&s, sub, &r[i], 0), KP__GRANT_WAIT);
-        assert_string_equal(kp__limit_name[r[i].limit], i == 0 ? "limits_for" : "wait_order");
+        assert_int_equal(stage_ask(&s, sub, &r[i], i == 0 ? 0 : KP_FRESH), KP__GRANT_WAIT);
+        assert_string_equal(kp__limit_name[r[i].limit], "limits_for");
         assert_int_equal(kp__queue_ahead(&r[i]), i);
     }
     assert_ptr_equal(kp__queue_first(sub, KP__EITHER), &r[0]);
+    assert_ptr_equal(kp__queue_first(sub, KP__FRESH), &r[1]);
     /* when it gets its rules, it serves them */
     s.rules.max_live = 1;
     stage_rule(&s, sub, &s.rules, -1, -1);
