@@ -53,7 +53,6 @@ typedef struct kp__uv_place {
     kp_watch  *watch;
     kp_uv     *glue;
     int        open_handles;
-    bool       late;                    /* the descriptor is looked at once more */
 } kp__uv_place;
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
@@ -100,18 +99,12 @@ static inline void kp__uv_ready(uv_poll_t *poll, int status, int events)
     kp__uv_tell(place, status != 0 || came == 0 ? place->watch->events : came);
 }
 
-/* libuv tells times first. What came in time is not late because the loop was: so a descriptor is
- * looked at once more. */
+/* libuv may tell times before it looks at descriptors. */
 static inline void kp__uv_late(uv_timer_t *timer)
 {
     kp__uv_place *place = (kp__uv_place *)timer->data;
 
-    if (place->watch->fd >= 0 && !place->late) {
-        place->late = true;
-        (void)uv_timer_start(timer, kp__uv_late, 1, 0);
-    } else {
-        kp__uv_tell(place, 0);
-    }
+    kp__uv_tell(place, kp__watch_look(place->watch->fd, place->watch->events));
 }
 
 static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int events,
