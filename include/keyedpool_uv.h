@@ -107,6 +107,15 @@ static inline void kp__uv_late(uv_timer_t *timer)
     kp__uv_tell(place, kp__watch_look(place->watch->fd, place->watch->events));
 }
 
+/* How long the loop's time has stood still: since this turn began. With uv_update_time here, timers
+ * that start each other would all belong to this turn, and keep descriptors waiting. */
+static inline uint64_t kp__uv_behind_ms(const uv_loop_t *uv)
+{
+    uint64_t now = uv_hrtime() / 1000000, then = uv_now(uv);
+
+    return now > then ? now - then : 0;
+}
+
 static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int events,
                                int64_t within_ms)
 {
@@ -141,10 +150,9 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
     }
     if (within_ms == KP_NONE)
         within_ms = 0;
-    if (within_ms >= 0) {
-        uv_update_time(glue->uv);       /* it stood still since this turn of the loop began */
-        (void)uv_timer_start(&place->timer, kp__uv_late, (uint64_t)within_ms, 0);
-    }
+    if (within_ms >= 0)
+        (void)uv_timer_start(&place->timer, kp__uv_late,
+                             (uint64_t)within_ms + kp__uv_behind_ms(glue->uv), 0);
     return 0;
 }
 

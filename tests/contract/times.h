@@ -154,6 +154,47 @@ static void what_came_in_time_must_not_be_late_for_the_work_meanwhile(void **sta
     must_be_ready(work_only, true, true);
 }
 
+struct tick { kp_watch watch; kp_watcher *watcher; struct timed *until; int *ticks; };
+
+static inline void tick_on(kp_watch *watch, int events)
+{
+    struct tick *t = watch->arg;
+
+    (void)events;
+    be_busy(2);
+    if (t->until->told == 0 && ++*t->ticks < 100)
+        assert_int_equal(t->watcher->start(t->watcher, watch, -1, 0, 1), 0);
+}
+
+/* Two that are due each time the other has ended its work. */
+static void work_that_is_always_due_must_not_keep_descriptors_waiting(void **state)
+{
+    struct timed timed = { .watch = { .told = count_timed, .arg = &timed } };
+    struct tick two[2];
+    struct base base;
+    int ends[2], ticks = 0;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    base_open(&base);
+    kp_watcher *watcher = base_watcher(&base);
+    for (int i = 0; i < 2; i++) {
+        two[i] = (struct tick){ { .told = tick_on, .arg = &two[i] }, watcher, &timed, &ticks };
+        assert_int_equal(watcher->start(watcher, &two[i].watch, -1, 0, 1), 0);
+    }
+    assert_int_equal(watcher->start(watcher, &timed.watch, ends[0], KP_WATCH_READ, KP_OFF), 0);
+    be_busy(2);
+    while (timed.told == 0)
+        base_turn(&base);
+    assert_in_range(ticks, 0, 20);
+    for (int i = 0; i < 2; i++)
+        watcher->stop(watcher, &two[i].watch);
+    base_close(&base);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 /* The second start must be refused, and the first one hold. */
 static void what_is_watched_must_not_be_started_again(void **state)
 {
