@@ -28,10 +28,21 @@ bool kp__http_knows_connection(const struct kp__http_client *h)
     return known || now == CURL_SOCKET_BAD;
 }
 
+/* Has the last of the requests that libcurl made by itself, to another path or with a password, an
+ * answer of its own? What made libcurl go on was the answer to the one before. */
+static bool is_last_answered(const struct kp__http_client *h)
+{
+#if LIBCURL_VERSION_NUM >= 0x075400
+    return curl_easy_nextheader(h->easy, CURLH_HEADER, -1, NULL) != NULL;
+#else
+    (void)h;
+    return false;                       /* that cannot be told */
+#endif
+}
+
 /* May libcurl still have a request that it did not send? It keeps the password that is in it, and
  * sends that with the next one. Where a connection was opened or closed nobody can tell; else the
- * times do. Where libcurl went on by itself, to another path or with a password, the answer that
- * made it do so is not the one to its last request. */
+ * times do. */
 static bool may_be_unsent(const struct kp__http_client *h, long status)
 {
     double looked_up = 0, sent = 0;
@@ -42,7 +53,8 @@ static bool may_be_unsent(const struct kp__http_client *h, long status)
     (void)curl_easy_getinfo(h->easy, CURLINFO_REDIRECT_COUNT, &more);
     if (status == 0)
         return h->moved || (looked_up > 0 && sent <= 0);
-    return more > 0 && (status / 100 == 3 || status == 401 || status == 407);
+    return more > 0 && (status / 100 == 3 || status == 401 || status == 407) &&
+           !is_last_answered(h);
 }
 
 /* Several connections: libcurl can neither use nor free what CURLOPT_CONNECT_ONLY has made. None,

@@ -18,7 +18,6 @@
 #include "keyedpool_watch.h"
 
 #include <event2/event.h>
-#include <poll.h>
 #include <string.h>
 
 #ifdef __cplusplus
@@ -56,31 +55,13 @@ static inline void kp__event_stop(kp_watcher *watcher, kp_watch *watch)
     ((kp_event_loop *)watcher)->watching--;
 }
 
-/* Which events have come all the same: libevent tells times first. What came in time is not late
- * because the loop was. */
-static inline int kp__event_came(int fd, int events)
-{
-    struct pollfd look;
-    int came;
-
-    look.fd = fd;
-    look.events = (short)((events & KP_WATCH_READ ? POLLIN : 0) |
-                          (events & KP_WATCH_WRITE ? POLLOUT : 0));
-    look.revents = 0;
-    if (fd < 0 || poll(&look, 1, 0) != 1)
-        return 0;
-    came = (look.revents & POLLIN ? KP_WATCH_READ : 0) |
-           (look.revents & POLLOUT ? KP_WATCH_WRITE : 0);
-    return look.revents & (POLLERR | POLLHUP) ? events : came;
-}
-
 static inline void kp__event_ready(evutil_socket_t fd, short events, void *arg)
 {
     kp_watch *watch = (kp_watch *)arg;
     int came = (events & EV_READ ? KP_WATCH_READ : 0) | (events & EV_WRITE ? KP_WATCH_WRITE : 0);
 
-    if (came == 0)
-        came = kp__event_came((int)fd, watch->events);
+    if (came == 0)                      /* libevent tells times first */
+        came = kp__watch_look((int)fd, watch->events);
     kp__event_stop(watch->watcher, watch);
     watch->told(watch, came);
 }

@@ -53,7 +53,6 @@ typedef struct kp__uv_place {
     kp_watch  *watch;
     kp_uv     *glue;
     int        open_handles;
-    bool       late;                    /* the descriptor is looked at once more */
 } kp__uv_place;
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
@@ -100,18 +99,21 @@ static inline void kp__uv_ready(uv_poll_t *poll, int status, int events)
     kp__uv_tell(place, status != 0 || came == 0 ? place->watch->events : came);
 }
 
-/* libuv tells times first. What came in time is not late because the loop was: so a descriptor is
- * looked at once more. */
+/* libuv may tell times before it looks at descriptors. */
 static inline void kp__uv_late(uv_timer_t *timer)
 {
     kp__uv_place *place = (kp__uv_place *)timer->data;
 
-    if (place->watch->fd >= 0 && !place->late) {
-        place->late = true;
-        (void)uv_timer_start(timer, kp__uv_late, 1, 0);
-    } else {
-        kp__uv_tell(place, 0);
-    }
+    kp__uv_tell(place, kp__watch_look(place->watch->fd, place->watch->events));
+}
+
+/* How long the loop's time has stood still: since this turn began. With uv_update_time here, timers
+ * that start each other would all belong to this turn, and keep descriptors waiting. */
+static inline uint64_t kp__uv_behind_ms(const uv_loop_t *uv)
+{
+    uint64_t now = uv_hrtime() / 1000000, then = uv_now(uv);
+
+    return now > then ? now - then : 0;
 }
 
 static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int events,
@@ -148,10 +150,9 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
     }
     if (within_ms == KP_NONE)
         within_ms = 0;
-    if (within_ms >= 0) {
-        uv_update_time(glue->uv);       /* it stood still since this turn of the loop began */
-        (void)uv_timer_start(&place->timer, kp__uv_late, (uint64_t)within_ms, 0);
-    }
+    if (within_ms >= 0)
+        (void)uv_timer_start(&place->timer, kp__uv_late,
+                             (uint64_t)within_ms + kp__uv_behind_ms(glue->uv), 0);
     return 0;
 }
 

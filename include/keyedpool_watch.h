@@ -17,6 +17,8 @@
 
 #include "keyedpool.h"
 
+#include <poll.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -52,6 +54,24 @@ struct kp_watcher {
      * given back with a lease. */
     void (*stop)(kp_watcher *watcher, kp_watch *watch);
 };
+
+/* For glue whose loop tells times first: which events have come, now that the time is over. What
+ * came in time is not late because the loop was. */
+static inline int kp__watch_look(int fd, int events)
+{
+    struct pollfd look;
+    int came;
+
+    look.fd = fd;
+    look.events = (short)((events & KP_WATCH_READ ? POLLIN : 0) |
+                          (events & KP_WATCH_WRITE ? POLLOUT : 0));
+    look.revents = 0;
+    if (fd < 0 || poll(&look, 1, 0) != 1)
+        return 0;
+    came = (look.revents & POLLIN ? KP_WATCH_READ : 0) |
+           (look.revents & POLLOUT ? KP_WATCH_WRITE : 0);
+    return look.revents & (POLLERR | POLLHUP) ? events : came;
+}
 
 #ifdef __cplusplus
 }

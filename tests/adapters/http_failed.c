@@ -119,6 +119,30 @@ static void a_borrowers_password_must_not_be_sent_for_the_next(void **state)
     }
 }
 
+/* It went on by itself, with a password or to another path, and had the answer to that, too. */
+static void a_request_that_was_denied_must_keep_its_connection(void **state)
+{
+    static const char *const paths[] = { "/denied", "/gone" };
+    kp_http_counts counts;
+    kp_lease lease;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        counts = (kp_http_counts){ 0 };
+        open_pool(&(kp_http_options){ .counts = &counts });
+        for (int again = 0; again < 3; again++) {
+            lease = get();
+            (void)curl_easy_setopt(kp_http(&lease), CURLOPT_FOLLOWLOCATION, 1L);
+            (void)curl_easy_setopt(kp_http(&lease), CURLOPT_HTTPAUTH, CURLAUTH_ANY);
+            (void)curl_easy_setopt(kp_http(&lease), CURLOPT_USERPWD, i ? NULL : "me:wrong");
+            assert_int_equal(ask(&lease, paths[i]), CURLE_OK);
+            kp_release(&lease);
+        }
+        assert_int_equal(kp_http_counts_read(&counts).sockets, 1);
+        close_pool();
+    }
+}
+
 /* ---- what was not asked for ------------------------------------------------------------------ */
 
 /* After a whole answer another one comes, which libcurl does not read before its next request. 0:
@@ -294,6 +318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_borrowers_password_must_not_be_sent_for_the_next),
+        cmocka_unit_test(a_request_that_was_denied_must_keep_its_connection),
         cmocka_unit_test(an_answer_that_nobody_asked_for_must_not_be_the_nexts),
         cmocka_unit_test(an_address_that_refused_must_not_make_a_late_answer_the_servers_end),
         cmocka_unit_test(connections_that_libcurl_forgets_must_not_add_up),

@@ -45,7 +45,8 @@ static inline const char *web_header(char *request, const char *name, char *text
 /* Paths: /half sends half of an answer and no more, /cookie sets one, /who, /agent and /password
  * tell what was sent, /close ends the connection, /silent says nothing; /unasked first sends an
  * answer that nobody asked for to whoever asked for /listen; /moved is an old server's, which sends
- * on to /password; others tell the method and the path. */
+ * on to /password, and /gone sends on to /denied, which wants a better password; others tell the
+ * method and the path. */
 static inline bool web_answer(int fd)
 {
     static int listener = -1;
@@ -74,6 +75,11 @@ static inline bool web_answer(int fd)
     if (strcmp(path, "/moved") == 0)
         return web_send(fd, "HTTP/1.0 307 Moved\r\nConnection: keep-alive\r\nContent-Length: 0\r\n"
                             "Location: /password\r\n\r\n");
+    if (strcmp(path, "/gone") == 0)
+        return web_send(fd, "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /denied\r\n\r\n");
+    if (strcmp(path, "/denied") == 0)
+        return web_send(fd, "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"web\"\r\n"
+                            "Content-Length: 0\r\n\r\n");
     if (strcmp(path, "/listen") == 0)
         listener = fd;
     if (strcmp(path, "/unasked") == 0)

@@ -195,7 +195,8 @@ static void hang(void)
     (void)kill(redis.server.pid, SIGSTOP);
 }
 
-/* Some of so many connections are in an operation then, and not just being given back. */
+/* Some of so many connections are in an operation then, and not just being given back; or, where
+ * the machine is busy, still being made. */
 static void bench_must_say_that_the_server_hangs(void **state)
 {
     (void)state;
@@ -205,7 +206,8 @@ static void bench_must_say_that_the_server_hangs(void **state)
     assert_int_equal(kill(redis.server.pid, SIGCONT), 0);
     assert_int_equal(said.status, 1);
     said_must_have(said.out, "\n  first error: ");
-    said_must_have(said.out, ": no answer in time");
+    if (!strstr(said.out, "no answer within the time"))     /* of who was getting one */
+        said_must_have(said.out, ": no answer in time");
 }
 
 static void bench_must_count_who_waited_in_vain(void **state)

@@ -81,14 +81,19 @@ static inline long ms_between(const struct timespec *from, const struct timespec
     return (long)(to->tv_sec - from->tv_sec) * 1000 + (to->tv_nsec - from->tv_nsec) / 1000000;
 }
 
-static inline void slow_work(struct slow_turn *s)
+static inline void be_busy(long ms)
 {
     struct timespec begun, now;
 
-    assert_int_equal(write(s->ends[1], "x", 1), 1);
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    for (begun = now; ms_between(&begun, &now) < 250;)
+    for (begun = now; ms_between(&begun, &now) < ms;)
         (void)clock_gettime(CLOCK_MONOTONIC, &now);
+}
+
+static inline void slow_work(struct slow_turn *s)
+{
+    assert_int_equal(write(s->ends[1], "x", 1), 1);
+    be_busy(250);
 }
 
 static inline void work_and_watch(kp_watch *watch, int events)
@@ -104,39 +109,90 @@ static inline void work_only(kp_watch *watch, int events)
     slow_work(watch->arg);
 }
 
-static inline void must_be_ready(void (*work)(kp_watch *, int), bool watched_before)
+/* The work comes after 1 ms, or when a pipe can be read; there is more between the turns. */
+static inline void must_be_ready(void (*work)(kp_watch *, int), bool watched_before, bool by_pipe)
 {
     struct slow_turn s = { .timed = { .watch = { .told = count_timed, .arg = &s.timed } },
                            .work = { .told = work, .arg = &s } };
     kp_watcher *watcher;
+    int other[2];
 
     assert_int_equal(pipe(s.ends), 0);
+    assert_int_equal(pipe(other), 0);
+    assert_int_equal(write(other[1], "y", 1), 1);
     base_open(&s.base);
     if (watched_before)
         slow_watch(&s);
     watcher = base_watcher(&s.base);
-    assert_int_equal(watcher->start(watcher, &s.work, -1, 0, 1), 0);
-    while (s.timed.told == 0)
+    assert_int_equal(by_pipe ? watcher->start(watcher, &s.work, other[0], KP_WATCH_READ, KP_OFF)
+                             : watcher->start(watcher, &s.work, -1, 0, 1), 0);
+    while (s.timed.told == 0) {
         base_turn(&s.base);
+        be_busy(2);
+    }
     assert_int_equal(s.timed.told, 1);
     assert_int_equal(s.timed.events, KP_WATCH_READ);
     base_close(&s.base);
-    (void)close(s.ends[0]);
-    (void)close(s.ends[1]);
+    for (int i = 0; i < 2; i++) {
+        (void)close(s.ends[i]);
+        (void)close(other[i]);
+    }
 }
 
 /* The time begins with the start, not with the turn of the loop in which other work came before. */
 static void what_is_ready_must_not_be_late_for_the_work_before_it(void **state)
 {
     (void)state;
-    must_be_ready(work_and_watch, false);
+    must_be_ready(work_and_watch, false, false);
 }
 
 /* It was the loop that was late. */
 static void what_came_in_time_must_not_be_late_for_the_work_meanwhile(void **state)
 {
     (void)state;
-    must_be_ready(work_only, true);
+    must_be_ready(work_only, true, false);
+    must_be_ready(work_only, true, true);
+}
+
+struct tick { kp_watch watch; kp_watcher *watcher; struct timed *until; int *ticks; };
+
+static inline void tick_on(kp_watch *watch, int events)
+{
+    struct tick *t = watch->arg;
+
+    (void)events;
+    be_busy(2);
+    if (t->until->told == 0 && ++*t->ticks < 100)
+        assert_int_equal(t->watcher->start(t->watcher, watch, -1, 0, 1), 0);
+}
+
+/* Two that are due each time the other has ended its work. */
+static void work_that_is_always_due_must_not_keep_descriptors_waiting(void **state)
+{
+    struct timed timed = { .watch = { .told = count_timed, .arg = &timed } };
+    struct tick two[2];
+    struct base base;
+    int ends[2], ticks = 0;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    base_open(&base);
+    kp_watcher *watcher = base_watcher(&base);
+    for (int i = 0; i < 2; i++) {
+        two[i] = (struct tick){ { .told = tick_on, .arg = &two[i] }, watcher, &timed, &ticks };
+        assert_int_equal(watcher->start(watcher, &two[i].watch, -1, 0, 1), 0);
+    }
+    assert_int_equal(watcher->start(watcher, &timed.watch, ends[0], KP_WATCH_READ, KP_OFF), 0);
+    be_busy(2);
+    while (timed.told == 0)
+        base_turn(&base);
+    assert_in_range(ticks, 0, 20);
+    for (int i = 0; i < 2; i++)
+        watcher->stop(watcher, &two[i].watch);
+    base_close(&base);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
 }
 
 /* The second start must be refused, and the first one hold. */

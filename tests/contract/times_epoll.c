@@ -40,6 +40,7 @@ int main(void)
         cmocka_unit_test(what_is_watched_must_not_be_started_again),
         cmocka_unit_test(what_is_ready_must_not_be_late_for_the_work_before_it),
         cmocka_unit_test(what_came_in_time_must_not_be_late_for_the_work_meanwhile),
+        cmocka_unit_test(work_that_is_always_due_must_not_keep_descriptors_waiting),
         cmocka_unit_test(a_turn_must_not_wait_for_none),
     };
 

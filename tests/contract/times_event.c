@@ -35,6 +35,7 @@ int main(void)
         cmocka_unit_test(what_is_watched_must_not_be_started_again),
         cmocka_unit_test(what_is_ready_must_not_be_late_for_the_work_before_it),
         cmocka_unit_test(what_came_in_time_must_not_be_late_for_the_work_meanwhile),
+        cmocka_unit_test(work_that_is_always_due_must_not_keep_descriptors_waiting),
     };
 
     return cmocka_run_group_tests_name("times_event", tests, NULL, NULL);
