@@ -292,7 +292,7 @@ static bool refuses(const struct kp__pool *pool)
 
 /* ---- sleeping -------------------------------------------------------------------------------- */
 
-/* A deadlock is told once, and not again by those who are in it, too. */
+/* A deadlock is told once, and not again by others who are in it, too. */
 static void note_told(const struct search *s)
 {
     struct kp__sleeper *sleeper = NULL;
@@ -340,7 +340,8 @@ uint64_t kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp_
     } else if (!tells) {
         kp__list_push_back(&pool->sleepers, &self->link);
     }
-    if (tells && !strict) note_told(&s); /* else they go on */
+    /* else they go on; or the newcomer is not in it, and does not know the circle */
+    if (tells && !strict && s.last) note_told(&s);
     unlock_all_but(s.pools, pool);
     if (!tells) return g->told ? KP__NEVER : next_look(g);
     g->told = true;
