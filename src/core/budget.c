@@ -61,9 +61,10 @@ static struct kp__rank rank_of(struct kp__core *core, struct kp__budget *budget,
     return rank;
 }
 
-/* The rank of a subpool in the heap is from when it was last looked at. A lag only grows, so that
- * rank is a lower bound: a subpool that comes to the top is ranked anew, and stays there or sinks.
- * After a few looks at the same time the order is taken as it is. */
+/* The rank of a subpool in the heap is from when it was last looked at. A lag only grows (but for a
+ * token that comes back, with which its key is ranked anew), so that rank is a lower bound: a
+ * subpool that comes to the top is ranked anew, and stays there or sinks. After a few looks at the
+ * same time the order is taken as it is. */
 struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *budget)
 {
     enum { LOOKS = 8 };

@@ -263,6 +263,7 @@ static int64_t drop_every(struct kp__pool *pool, uint64_t until, struct kp__todo
 
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
         begin_drop(pool, sub, todo);
+    kp__shut_all(pool); /* a lane that opened meanwhile would lend in the era in which it opened */
     uint32_t era = pool->core.era++;
     for (sub = kp__next_key(pool, NULL); sub; sub = next) {
         out += end_drop(pool, sub, era, until, todo);

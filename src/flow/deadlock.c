@@ -115,6 +115,12 @@ static bool pool_binds(const struct kp__core *core, const struct kp__subpool *su
            (kp__budget_is_full(&core->live) || is_group_full(sub, 0) || is_group_full(sub, 1));
 }
 
+/* max_lent none: then it waits for other limits, and no lease that ends helps. */
+static bool is_paused(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    return sub->rules->max_lent == 0 || core->lent.cap == 0;
+}
+
 struct search {
     struct kp__pool *pools;
     struct kp__sleeper *newcomer;
@@ -232,7 +238,7 @@ static bool holders_sleep(struct search *s, struct kp__sleeper *sleeper)
 {
     const struct kp__subpool *sub = sleeper->request->sub;
 
-    if (may_go_on(sleeper->request)) return false;
+    if (may_go_on(sleeper->request) || is_paused(&sleeper->pool->core, sub)) return false;
     if (key_binds(sub)) return sub->leases > 0 && follow_key(s, sleeper, sub);
     return pool_binds(&sleeper->pool->core, sub) && follow_pool(s, sleeper);
 }
@@ -292,7 +298,7 @@ static bool refuses(const struct kp__pool *pool)
 
 /* ---- sleeping -------------------------------------------------------------------------------- */
 
-/* A deadlock is told once, and not again by those who are in it, too. */
+/* A deadlock is told once, and not again by others who are in it, too. */
 static void note_told(const struct search *s)
 {
     struct kp__sleeper *sleeper = NULL;
@@ -340,7 +346,8 @@ uint64_t kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp_
     } else if (!tells) {
         kp__list_push_back(&pool->sleepers, &self->link);
     }
-    if (tells && !strict) note_told(&s); /* else they go on */
+    /* else they go on; or the newcomer is not in it, and does not know the circle */
+    if (tells && !strict && s.last) note_told(&s);
     unlock_all_but(s.pools, pool);
     if (!tells) return g->told ? KP__NEVER : next_look(g);
     g->told = true;

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "core/circuit.h"
 #include "core/serve.h"
 #include "flow/door.h"
 #include "flow/get.h"
@@ -42,6 +43,16 @@ static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struc
     strcpy(r->why->text, "the create took longer than create_timeout_ms");
 }
 
+/* It goes on without the resource that is being checked for it: where that was a probe, another may
+ * be one, for it or for somebody else. */
+static void end_probe(struct kp__get *g)
+{
+    struct kp__job *job = job_for(g->request);
+
+    if (job && job->slot->state == KP__LENT)
+        kp__probe_end(&g->pool->core, g->request->sub, &kp__seat_at(job->slot, job->seat)->probe);
+}
+
 /* Take it out of its queue. Those ahead may leave with it: shed, or served by the time it is. Then
  * it was limited by what bound the first of them. */
 static void withdraw(struct kp__get *g, uint64_t now, struct kp__todo *todo)
@@ -50,6 +61,7 @@ static void withdraw(struct kp__get *g, uint64_t now, struct kp__todo *todo)
     const struct kp__request *first = kp__head(r->sub);
     uint8_t bound = first ? first->limit : r->limit;
 
+    end_probe(g);
     (void)kp__withdraw(&g->pool->core, r, now, todo); /* under this lock it was found waiting */
     if (r->limit == KP__BY_WAIT_ORDER && kp__queue_ahead(r) == 0) r->limit = bound;
 }
@@ -141,6 +153,7 @@ struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
     struct kp__job *job = job_for(r);
     uint64_t now = kp__time(g->pool);
 
+    end_probe(g);
     /* cover: never, because whoever waits can be withdrawn */
     if (!kp__waits(r) || !kp__withdraw(&g->pool->core, r, now, todo))
         kp__decline(&g->pool->core, r, now, todo);

@@ -313,6 +313,56 @@ static void who_waits_for_a_deadlock_must_be_told_too(void **state)
     contract_end(&c);
 }
 
+/* The first to notice it is not in the circle, which whoever is in it still tells. */
+static void who_is_outside_of_the_circle_must_not_tell_it_for_those_inside(void **state)
+{
+    contract c;
+    kp_lease lease;
+    getter other, outsider = { .c = &c, .key = A, .within_ms = KP_SECONDS(9) };
+    (void)state;
+    begin(&c, KP_DEADLOCK_REPORT);
+    c.options.limits.sharing = c.options.limits.max_uses = 2;
+    contract_open(&c);
+    (void)contract_take(&c, A, &lease);
+    contract_start_as(&c, &other, 1, (getter){ .key = A, .hold_ms = 50 });
+    (void)kp_sim_settle(c.sim);
+    assert_true(kp_sim_spawn(c.sim, comes_after_60_ms, &outsider) > 0);
+    (void)contract_refused(&c, A, KP_SECONDS(1), KP_ETIMEDOUT);
+    assert_string_equal(told, "deadlock: you wait for a, lent to you");
+    assert_int_equal(c.events[KP_EVENT_DEADLOCK], 2);
+    contract_give(&c, &lease);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(outsider.rc, 0);
+    contract_end(&c);
+}
+
+/* What it waits for is that the pause ends, whoever holds what. */
+static void who_waits_for_the_end_of_a_pause_is_in_no_deadlock(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        const kp_limits none = { .max_lent = KP_NONE };
+        bool nested = i % 2 == 1;
+        contract c;
+        kp_lease lease = { 0 };
+        begin(&c, nested ? KP_DEADLOCK_REFUSE : KP_DEADLOCK_REPORT);
+        contract_open(&c);
+        if (nested) (void)contract_take(&c, B, &lease);
+        if (i < 2) {
+            kp_budget budget;
+            assert_int_equal(kp_budget_read(c.pool, &budget), 0);
+            budget.max_lent = KP_NONE;
+            assert_int_equal(kp_budget_set(c.pool, &budget, NULL), 0);
+        } else {
+            assert_int_equal(kp_limits_set(c.pool, KP_EVERY_KEY, &none, NULL), 0);
+        }
+        (void)contract_refused(&c, A, KP_SECONDS(1), KP_ETIMEDOUT);
+        assert_int_equal(c.events[KP_EVENT_DEADLOCK], 0);
+        if (nested) contract_give(&c, &lease);
+        contract_end(&c);
+    }
+}
+
 static void what_is_to_be_revoked_is_no_deadlock(void **state)
 {
     static const kp_line revoke[] = { { .times = 1 }, { .status = -5, .times = KP_OFF }, { 0 } };
@@ -437,6 +487,8 @@ int main(void)
         cmocka_unit_test(pools_that_are_closed_or_do_not_look_must_be_passed_by),
         cmocka_unit_test(pools_of_other_worlds_must_be_passed_by),
         cmocka_unit_test(who_waits_for_a_deadlock_must_be_told_too),
+        cmocka_unit_test(who_is_outside_of_the_circle_must_not_tell_it_for_those_inside),
+        cmocka_unit_test(who_waits_for_the_end_of_a_pause_is_in_no_deadlock),
         cmocka_unit_test(what_is_to_be_revoked_is_no_deadlock),
         cmocka_unit_test(what_is_being_revoked_is_no_deadlock),
         cmocka_unit_test(what_is_not_revoked_before_a_sleeper_gives_back_is_a_deadlock),

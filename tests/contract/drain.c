@@ -4,6 +4,8 @@
  * else. With it and limits a program pauses a key, or moves to another server. And what kp_drop of
  * a paused key waits for (the rest of it: clear.c).
  */
+#include <stdlib.h>
+
 #include "contract.h"
 
 #include <keyedpool/loop.h>
@@ -228,6 +230,61 @@ static void a_drop_of_all_must_wait_for_what_is_lent_while_it_begins(void **stat
     contract_end(&c);
 }
 
+/* Lends a key for so long, and looks at nothing: that would shut its lane. */
+struct lend {
+    contract *c;
+    kp_key key;
+    int64_t after_ms, hold_ms;
+};
+
+static void lend(void *arg)
+{
+    const struct lend *l = arg;
+    kp_lease lease;
+
+    kp_sim_pass_ms(l->c->sim, l->after_ms);
+    if (kp_get(l->c->pool, l->key, NULL, &lease) != 0) {
+        contract_broken(l->c, "no lease");
+        return;
+    }
+    kp_sim_pass_ms(l->c->sim, l->hold_ms);
+    kp_release(&lease);
+}
+
+/* The lane of one that was begun opens again before the last is begun, and later lends. */
+static void a_drop_of_all_must_not_wait_for_what_a_lane_lends_afterwards(void **state)
+{
+    static const kp_line slowly[] = { { .blocks_ms = 10, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_driver driver;
+    kp_lease lease[3];
+    (void)state;
+    begin(&c);
+    c.options.leak_after_ms = KP_OFF; /* no lane would stay open for long */
+    c.script.destroy = slowly;
+    c.script.sim = c.sim;
+    assert_int_equal(kp_cast_open(&c.script, &c.cast), 0);
+    driver = kp_cast_driver(c.cast);
+    driver.validate = NULL; /* likewise */
+    driver.reset = NULL;
+    (void)setenv("KP_LANES", "2", 1); /* where the build listens to it */
+    contract_open_driver(&c, &driver);
+    (void)unsetenv("KP_LANES");
+    contract_take_all(&c, A, lease, 1);
+    contract_take_all(&c, B, lease + 1, 1);
+    contract_take_all(&c, kp_str("c"), lease + 2, 1);
+    contract_give_all(&c, lease, 3);
+    struct lend all[] = {
+        { &c, A, 12, 100 }, { &c, B, 24, 0 }, { &c, B, 26, 0 }, { &c, B, 40, 5000 }
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        assert_true(kp_sim_spawn(c.sim, lend, &all[i]) > 0);
+    assert_int_equal(kp_drop(c.pool, KP_EVERY_KEY, KP_SECONDS(1)), 0);
+    assert_in_range(kp_sim_now_ms(c.sim), 112, 200);
+    kp_sim_join(c.sim, 0);
+    contract_end(&c);
+}
+
 static void what_is_no_pool_and_no_key_must_be_told(void **state)
 {
     contract c;
@@ -254,6 +311,7 @@ int main(void)
         cmocka_unit_test(on_the_thread_of_a_loop_nothing_must_be_waited_for),
         cmocka_unit_test(a_drop_of_a_paused_key_must_end_when_that_is_wanted_again),
         cmocka_unit_test(a_drop_of_all_must_wait_for_what_is_lent_while_it_begins),
+        cmocka_unit_test(a_drop_of_all_must_not_wait_for_what_a_lane_lends_afterwards),
         cmocka_unit_test(what_is_no_pool_and_no_key_must_be_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
