@@ -321,8 +321,19 @@ static uint64_t next_look(const struct kp__get *g)
     return kp__later(now, pause > KP__LOOKS_AGAIN ? pause : KP__LOOKS_AGAIN);
 }
 
+/* The newcomer has its answer. */
+static void refuse(struct kp__get *g, const kp_why *why, struct kp__todo *todo)
+{
+    struct kp__request *r = g->request;
+
+    (void)kp__withdraw(&g->pool->core, r, kp__time(g->pool), todo);
+    if (r->why) *r->why = *why;
+    r->grant.code = KP_EDEADLK;
+}
+
 /* The newcomer joins the sleepers only after it has looked: otherwise another thread that looks at
- * the same time would count on one that is about to be refused. */
+ * the same time would count on one that is about to be refused; and after it has told, since the
+ * listener may itself wait for something. */
 uint64_t kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
@@ -339,22 +350,14 @@ uint64_t kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp_
     bool strict = refuses(pool), found = is_deadlock(&s) && (s.last || !strict);
     bool tells = found && !g->told;
     if (found) say(&s, &why);
-    if (found && strict) {
-        (void)kp__withdraw(&pool->core, r, kp__time(pool), todo);
-        if (r->why) *r->why = why;
-        r->grant.code = KP_EDEADLK;
-    } else if (!tells) {
-        kp__list_push_back(&pool->sleepers, &self->link);
-    }
-    /* else they go on; or the newcomer is not in it, and does not know the circle */
-    if (tells && !strict && s.last) note_told(&s);
+    if (found && strict) refuse(g, &why, todo);
+    else if (tells && s.last) note_told(&s); /* who is not in it does not know the circle */
     unlock_all_but(s.pools, pool);
-    if (!tells) return g->told ? KP__NEVER : next_look(g);
-    g->told = true;
-    if (pool->on_event) /* not listed yet: the listener may itself wait for something */
+    if (tells) g->told = true;
+    if (tells && pool->on_event)
         kp__event_of(pool, KP_EVENT_DEADLOCK, r, KP_EDEADLK, &why, todo);
     kp__list_push_back(&pool->sleepers, &self->link);
-    return KP__NEVER;
+    return g->told ? KP__NEVER : next_look(g);
 }
 
 void kp__sleep_end(struct kp__sleeper *self)
