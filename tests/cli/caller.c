@@ -167,7 +167,7 @@ static void what_was_typed_must_stay_in_the_line_of_the_complaint(void **state)
     assert_int_equal(said.status, 1);
     said_must_have(said.out, "\nsqlite:/no/such??[31m/file.db\n");
     (void)snprintf(name, sizeof name, "%s/a\n\x1b[31m.db", url);
-    RUN("bench", name, "-z", "1ms");
+    RUN("bench", name, "-z", "200ms");
     assert_int_equal(said.status, 0);
     said_must_have(said.out, "(a??[31m.db)\n");
     assert_null(strchr(said.out, '\x1b'));

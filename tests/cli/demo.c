@@ -111,8 +111,8 @@ static void a_tour_whose_files_may_not_grow_must_say_why_and_leave_nothing_behin
     assert_int_equal(mkdir(temporary, 0700), 0);
 }
 
-/* A file system of its own, which has room for a database but not for a table. 126: only root may
- * have one. */
+/* A file system of its own, which has room for a file but not for a table; or, if the processes
+ * there are slow, not for all that comes with a connection. 126: only root may have one. */
 static void begin_on_a_small_disk(void)
 {
     begin_there();
@@ -129,7 +129,8 @@ static void a_tour_on_a_full_disk_must_say_that_it_is_full(void **state)
     if (said.status == 126)
         skip();
     assert_int_equal(said.status, 3);
-    said_must_have(said.err, "eu-west.db: database or disk is full");
+    said_must_have(said.err, "eu-west.db: ");
+    said_must_have(said.err, "database or disk is full");
 }
 
 static int start(void **state)
