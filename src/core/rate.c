@@ -45,6 +45,11 @@ uint64_t kp__token_at(const struct kp__rate *rate, uint64_t now)
     return rate->at + (KP__TOKEN - rate->parts + rate->per_s - 1) / rate->per_s;
 }
 
+uint64_t kp__token_period(const struct kp__rate *rate)
+{
+    return rate->per_s ? (KP__TOKEN + rate->per_s - 1) / rate->per_s : 0;
+}
+
 void kp__token_take(struct kp__rate *rate, uint64_t now)
 {
     if (!rate->per_s) return;

@@ -43,11 +43,8 @@ static inline bool kp__token_lacks(const struct kp__rate *rate, uint64_t now)
     return rate->per_s && kp__token_at(rate, now) > now;
 }
 
-/* How long a token takes to come. */
-static inline uint64_t kp__token_period(const struct kp__rate *rate)
-{
-    return rate->per_s ? (KP__TOKEN + rate->per_s - 1) / rate->per_s : 0;
-}
+/* How long a token takes to come; 0: there is no rate. */
+uint64_t kp__token_period(const struct kp__rate *rate);
 
 /* A creation begins; there must be a token. Or one that took a token never got to the driver. */
 void kp__token_take(struct kp__rate *rate, uint64_t now);
