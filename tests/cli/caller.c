@@ -2,29 +2,9 @@
  *
  * The command and whoever calls it: signals, and streams that cannot be written.
  */
-#include "cli/run.h"
+#include "cli/files.h"
 
 #include <signal.h>
-
-static char folder[] = "/tmp/keyedpool-cli-XXXXXX", url[64];
-
-static int start(void **state)
-{
-    (void)state;
-    if (!mkdtemp(folder))
-        return -1;
-    (void)snprintf(url, sizeof url, "sqlite:%s", folder);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    char command[64];
-
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
 
 /* As control-Z and fg do, while another run takes 300 ms. */
 static void suspend_for_another_run(void)
@@ -32,7 +12,8 @@ static void suspend_for_another_run(void)
     char line[400];
     siginfo_t info;
 
-    (void)snprintf(line, sizeof line, "%s bench %s -c 1 -z 300ms > /dev/null", KP_COMMAND, url);
+    (void)snprintf(line, sizeof line, "%s bench %s -c 1 -z 300ms > /dev/null", KP_COMMAND,
+                   folder_url);
     assert_int_equal(kill(run_child, SIGSTOP), 0);
     assert_int_equal(waitid(P_PID, (id_t)run_child, &info, WSTOPPED), 0);
     assert_int_equal(system(line), 0);
@@ -45,7 +26,7 @@ static void lines_of_progress_that_were_missed_must_not_be_made_up_for(void **st
 
     (void)state;
     run_meanwhile = suspend_for_another_run;
-    RUN("bench", url, "-c", "1", "-z", "600ms", "-P", "10ms");
+    RUN("bench", folder_url, "-c", "1", "-z", "600ms", "-P", "10ms");
     assert_int_equal(said.status, 0);
     for (const char *at = said.err; (at = strstr(at, "progress: ")) != NULL; at++)
         lines++;
@@ -67,7 +48,7 @@ static void an_interrupted_bench_must_show_what_it_has(void **state)
 {
     (void)state;
     run_meanwhile = interrupt;
-    RUN("bench", url, "-c", "1", "-z", "1h", "-P", "50ms");
+    RUN("bench", folder_url, "-c", "1", "-z", "1h", "-P", "50ms");
     assert_int_equal(said.status, 130);
     said_must_have(said.out, ", interrupted\n  operations");
 }
@@ -77,7 +58,7 @@ static void a_signal_that_is_ignored_must_not_end_a_bench(void **state)
     (void)state;
     run_before = ignore_interrupts;
     run_meanwhile = interrupt;
-    RUN("bench", url, "-c", "1", "-z", "200ms", "-P", "50ms");
+    RUN("bench", folder_url, "-c", "1", "-z", "200ms", "-P", "50ms");
     assert_int_equal(said.status, 0);
     assert_null(strstr(said.out, "interrupted"));
 }
@@ -127,14 +108,14 @@ static void what_others_named_must_stay_in_its_line(void **state)
     f = fopen(name, "w");
     assert_non_null(f);
     assert_int_equal(fclose(f), 0);
-    RUN("doctor", url);
+    RUN("doctor", folder_url);
     said_must_have(said.out, "looked at: .\xc3\xa4?[2J?  ok    b.db\n");
     assert_int_equal(remove(name), 0);
     (void)snprintf(name, sizeof name, "%s/.\xc3\xa4\xc2\x9b" "2J.db", folder);    /* CSI in one */
     f = fopen(name, "w");
     assert_non_null(f);
     assert_int_equal(fclose(f), 0);
-    RUN("doctor", url);
+    RUN("doctor", folder_url);
     said_must_have(said.out, "looked at: .\xc3\xa4??2J.db\n");
     assert_int_equal(remove(name), 0);
 }
@@ -166,7 +147,7 @@ static void what_was_typed_must_stay_in_the_line_of_the_complaint(void **state)
     RUN("doctor", "sqlite:/no/such\n\x1b[31m/file.db");
     assert_int_equal(said.status, 1);
     said_must_have(said.out, "\nsqlite:/no/such??[31m/file.db\n");
-    (void)snprintf(name, sizeof name, "%s/a\n\x1b[31m.db", url);
+    (void)snprintf(name, sizeof name, "%s/a\n\x1b[31m.db", folder_url);
     RUN("bench", name, "-z", "200ms");
     assert_int_equal(said.status, 0);
     said_must_have(said.out, "(a??[31m.db)\n");
@@ -185,5 +166,5 @@ int main(void)
         cmocka_unit_test(what_was_typed_must_stay_in_the_line_of_the_complaint),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

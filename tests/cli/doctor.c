@@ -2,29 +2,12 @@
  *
  * What doctor finds without a server: on this machine, and at files.
  */
-#include "cli/run.h"
+#include "cli/files.h"
 
 #include <ctype.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-
-static char folder[] = "/tmp/keyedpool-cli-XXXXXX";
-
-static int start(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int stop(void **state)
-{
-    char command[64];
-
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
 
 static void numbers_must_be_those_that_were_asked_for(void **state)
 {
@@ -164,7 +147,7 @@ static void doctor_must_tell_the_journal_mode_of_a_file_and_make_none(void **sta
     assert_true(isdigit((unsigned char)strstr(said.out, ", read took ")[12]));
     it_must_have_found(NULL, "journal", "warn", "journal mode delete");
     (void)snprintf(url, sizeof url, "sqlite:%s/own.db", folder);
-    RUN("bench", url, "-z", "1ms");
+    RUN("bench", url, "-z", "200ms");
     assert_int_equal(said.status, 0);
     RUN("doctor", "--json", url);
     it_must_have_found(NULL, "connect", "ok", "connected in");
@@ -185,7 +168,7 @@ static void doctor_must_look_into_a_folder(void **state)
     RUN("doctor", "--json", url);
     assert_int_equal(said.status, 1);
     it_must_have_found(NULL, "folder", "fail", "files cannot be created in it: No such file");
-    RUN("bench", url, "-k", "2", "-z", "1ms");
+    RUN("bench", url, "-k", "2", "-z", "200ms");
     assert_int_equal(said.status, 0);
     RUN("doctor", "--json", url);
     assert_int_equal(said.status, 0);
@@ -243,5 +226,5 @@ int main(void)
         cmocka_unit_test(a_report_must_tell_what_is_left_of_a_text),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

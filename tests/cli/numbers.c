@@ -2,29 +2,9 @@
  *
  * The numbers that keyedpool bench reports: they must fit what was asked for, and each other.
  */
-#include "cli/run.h"
+#include "cli/files.h"
 
 #include <math.h>
-
-static char folder[] = "/tmp/keyedpool-cli-XXXXXX", url[64];
-
-static int start(void **state)
-{
-    (void)state;
-    if (!mkdtemp(folder))
-        return -1;
-    (void)snprintf(url, sizeof url, "sqlite:%s", folder);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    char command[64];
-
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
 
 static double number_at(const json_t *o, const char *in, const char *name)
 {
@@ -53,13 +33,13 @@ static void what_was_asked_for_must_be_in_the_plan(void **state)
     json_t *o;
 
     (void)state;
-    RUN("bench", url, "-c3", "-k5", "--zipf=1.5", "--size=2", "--max-live=9", "--write=20",
+    RUN("bench", folder_url, "-c3", "-k5", "--zipf=1.5", "--size=2", "--max-live=9", "--write=20",
         "-r500", "-z100ms", "--timeout=2s", "--seed=77", "-ojson");
     o = said_object("keyedpool-bench-1");
     for (size_t i = 0; i < sizeof plan / sizeof *plan; i++)
         must_be(o, "plan", plan[i].name, plan[i].value, plan[i].value);
     json_decref(o);
-    RUN("bench", url, "-z", "10ms", "-o", "json");
+    RUN("bench", folder_url, "-z", "10ms", "-o", "json");
     o = said_object("keyedpool-bench-1");
     assert_true(json_is_null(json_object_get(json_object_get(o, "plan"), "max_live")));
     assert_true(json_is_null(json_object_get(json_object_get(o, "plan"), "rate")));
@@ -97,7 +77,7 @@ static void what_was_measured_must_fit_together(void **state)
     json_t *o;
 
     (void)state;
-    RUN("bench", url, "-c3", "-k2", "--write=20", "-z300ms", "--seed=1", "-ojson");
+    RUN("bench", folder_url, "-c3", "-k2", "--write=20", "-z300ms", "--seed=1", "-ojson");
     o = said_object("keyedpool-bench-1");
     done = number_at(o, "result", "operations");
     seconds = number_at(o, "result", "seconds");
@@ -131,7 +111,7 @@ static void one_client_with_one_key_must_be_served_fairly(void **state)
     json_t *o;
 
     (void)state;
-    RUN("bench", url, "-c", "1", "-z", "50ms", "-o", "json");
+    RUN("bench", folder_url, "-c", "1", "-z", "50ms", "-o", "json");
     o = said_object("keyedpool-bench-1");
     must_be(o, "fairness", "jain_clients", 1 - 1e-9, 1 + 1e-9);
     must_be(o, "fairness", "jain_keys_served", 1 - 1e-9, 1 + 1e-9);
@@ -148,7 +128,7 @@ static void whatever_was_due_must_have_been_served_or_not(void **state)
 
     (void)state;
     for (int i = 0; i < 2; i++) {
-        RUN("bench", url, "-c", "1", "-r", rates[i].text, "-z", "200ms", "-o", "json");
+        RUN("bench", folder_url, "-c", "1", "-r", rates[i].text, "-z", "200ms", "-o", "json");
         json_t *o = said_object("keyedpool-bench-1");
         double seconds = number_at(o, "result", "seconds");
         double done = number_at(o, "result", "operations");
@@ -166,7 +146,7 @@ static void an_open_loop_must_keep_to_its_rate(void **state)
     json_t *o;
 
     (void)state;
-    RUN("bench", url, "-c", "2", "-r", "200", "-z", "500ms", "--seed", "7", "-o", "json");
+    RUN("bench", folder_url, "-c", "2", "-r", "200", "-z", "500ms", "--seed", "7", "-o", "json");
     assert_int_equal(said.status, 0);
     o = said_object("keyedpool-bench-1");
     done = number_at(o, "result", "operations");
@@ -183,7 +163,7 @@ static void clients_that_wait_for_a_request_must_end_with_the_run(void **state)
     json_t *o;
 
     (void)state;
-    RUN("bench", url, "-c", "3", "-r", "0.01", "-z", "50ms", "--seed", "2", "-o", "json");
+    RUN("bench", folder_url, "-c", "3", "-r", "0.01", "-z", "50ms", "--seed", "2", "-o", "json");
     assert_int_equal(said.status, 0);
     o = said_object("keyedpool-bench-1");
     must_be(o, "result", "operations", 1, 1);
@@ -199,8 +179,8 @@ static void keys_must_be_asked_for_as_zipf_says(void **state)
 
     (void)state;
     for (int i = 0; i < 2; i++) {
-        RUN("bench", url, "-k5", "-c1", "-r200", "-z500ms", "--seed=1", "--zipf", cases[i].zipf,
-            "-ojson");
+        RUN("bench", folder_url, "-k5", "-c1", "-r200", "-z500ms", "--seed=1", "--zipf",
+            cases[i].zipf, "-ojson");
         json_t *o = said_object("keyedpool-bench-1");
 
         must_be(o, "stats", "keys_made", cases[i].keys, cases[i].keys);
@@ -246,7 +226,7 @@ static void the_report_must_have_each_percentile_and_a_histogram_of_all(void **s
     long done, seen = 0;
 
     (void)state;
-    RUN("bench", url, "-c2", "-k2", "--zipf=1", "-z100ms");
+    RUN("bench", folder_url, "-c2", "-k2", "--zipf=1", "-z100ms");
     assert_int_equal(said.status, 0);
     said_must_have(said.out, ", 2 keys (zipf 1), size 4, 2 clients, closed loop, ");
     operations = line_of("\n  operations ");
@@ -267,7 +247,7 @@ static void the_report_must_have_each_percentile_and_a_histogram_of_all(void **s
 static void the_report_must_say_that_a_load_was_too_much(void **state)
 {
     (void)state;
-    RUN("bench", url, "-c1", "-r10M", "-z50ms");
+    RUN("bench", folder_url, "-c1", "-r10M", "-z50ms");
     said_must_have(said.out, ", 1 key, size 4, 1 client, open loop 1e+07/s, ");
     said_must_have(said.out, "the load was not sustained: ");
 }
@@ -286,5 +266,5 @@ int main(void)
         cmocka_unit_test(the_report_must_say_that_a_load_was_too_much),
     };
 
-    return cmocka_run_group_tests_name("numbers", tests, start, stop);
+    return cmocka_run_group_tests_name("numbers", tests, folder_make, folder_remove);
 }

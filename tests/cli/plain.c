@@ -2,37 +2,17 @@
  *
  * The command without a server: files, wrong URLs, what is not in a build, and its manual.
  */
-#include "cli/run.h"
+#include "cli/files.h"
 
 #include <ctype.h>
-
-static char folder[] = "/tmp/keyedpool-cli-XXXXXX";
-
-static int start(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int stop(void **state)
-{
-    char command[64];
-
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
 
 /* ---- bench ----------------------------------------------------------------------------------- */
 
 static void bench_must_load_files_and_report_them(void **state)
 {
-    char url[64];
-
     (void)state;
-    (void)snprintf(url, sizeof url, "sqlite:%s", folder);
-    RUN("bench", url, "-k", "3", "--write", "20", "-z", "100ms", "-o", "json");
-    it_must_have_measured("sqlite", url, "read");
+    RUN("bench", folder_url, "-k", "3", "--write", "20", "-z", "100ms", "-o", "json");
+    it_must_have_measured("sqlite", folder_url, "read");
     RUN("bench", "sqlite:/no/such/folder/file.db", "-z", "100ms");
     it_must_fail(3, "/no/such/folder/file.db: ");
     RUN("bench", "sqlite::memory:", "-z", "100ms");
@@ -57,15 +37,12 @@ static long tenths_behind(const char *from, const char *word)
 
 static void the_time_of_clients_must_add_up_to_the_last_tenth(void **state)
 {
-    char url[64];
-
     (void)state;
-    (void)snprintf(url, sizeof url, "sqlite:%s", folder);
     for (int i = 0; i < 3; i++) {
         const char *line;
         long wait;
 
-        RUN("bench", url, "-k", "9", "--max-live", "2", "-c", "3", "-z", "40ms");
+        RUN("bench", folder_url, "-k", "9", "--max-live", "2", "-c", "3", "-z", "40ms");
         assert_int_equal(said.status, 0);
         line = strstr(said.out, "client time");
         assert_non_null(line);
@@ -80,12 +57,9 @@ static void the_time_of_clients_must_add_up_to_the_last_tenth(void **state)
 /* Many clients that queue for a connection and then make it. */
 static void the_parts_of_a_wait_must_not_be_more_than_the_wait(void **state)
 {
-    char url[64];
-
     (void)state;
-    (void)snprintf(url, sizeof url, "sqlite:%s", folder);
     for (int i = 0; i < 8; i++) {
-        RUN("bench", url, "-c", "64", "--size", "64", "-z", "5ms", "-o", "json");
+        RUN("bench", folder_url, "-c", "64", "--size", "64", "-z", "5ms", "-o", "json");
         json_t *o = said_object("keyedpool-bench-1"), *time = json_object_get(o, "client_time");
         double wait = json_number_value(json_object_get(time, "wait")),
                queued = json_number_value(json_object_get(time, "wait_in_queue")),
@@ -325,5 +299,5 @@ int main(void)
         cmocka_unit_test(what_doctor_prints_must_be_in_the_manual_once),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

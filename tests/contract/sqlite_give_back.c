@@ -7,6 +7,15 @@
 
 /* ---- giving back ----------------------------------------------------------------------------- */
 
+/* Its borrower has begun one, and added a row. */
+static kp_lease get_in_transaction(struct stage *s)
+{
+    kp_lease lease = get(s, KP_SQLITE_WRITER);
+
+    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE; INSERT INTO t VALUES (4)"), SQLITE_OK);
+    return lease;
+}
+
 static void an_open_transaction_must_be_rolled_back_and_reported(void **state)
 {
     struct stage *s = *state;
@@ -14,8 +23,7 @@ static void an_open_transaction_must_be_rolled_back_and_reported(void **state)
 
     stage_open(s, (kp_sqlite_options){ 0 });
     make_table(s);
-    lease = get(s, KP_SQLITE_WRITER);
-    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE; INSERT INTO t VALUES (4)"), SQLITE_OK);
+    lease = get_in_transaction(s);
     kp_release(&lease);
     assert_int_equal(s->reports, 1);
     assert_true(s->left.transaction);
@@ -303,8 +311,7 @@ static void a_discarded_writer_must_leave_no_lock_behind(void **state)
 
     stage_open(s, (kp_sqlite_options){ .busy_timeout_ms = KP_NONE });
     make_table(s);
-    lease = get(s, KP_SQLITE_WRITER);
-    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE; INSERT INTO t VALUES (4)"), SQLITE_OK);
+    lease = get_in_transaction(s);
     (void)start_query(&lease);
     kp_discard(&lease);
     assert_true(s->left.closed);
@@ -377,8 +384,7 @@ static void hooks_must_not_be_called_when_their_connection_goes(void **state)
 
     stage_open(s, (kp_sqlite_options){ 0 });
     make_table(s);
-    lease = get(s, KP_SQLITE_WRITER);
-    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE; INSERT INTO t VALUES (4)"), SQLITE_OK);
+    lease = get_in_transaction(s);
     (void)start_query(&lease);
     (void)sqlite3_rollback_hook(kp_sqlite_db(&lease), rolled_back, &heard);
     (void)sqlite3_set_authorizer(kp_sqlite_db(&lease), authorize, &heard);
@@ -403,8 +409,7 @@ static void a_transaction_that_reset_could_not_end_must_be_reported_once(void **
 
     stage_open(s, (kp_sqlite_options){ 0 });
     make_table(s);
-    lease = get(s, KP_SQLITE_WRITER);
-    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE; INSERT INTO t VALUES (4)"), SQLITE_OK);
+    lease = get_in_transaction(s);
     (void)sqlite3_set_authorizer(kp_sqlite_db(&lease), authorize_no_transaction, NULL);
     kp_release(&lease);
     assert_int_equal(s->reports, 1);
