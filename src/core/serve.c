@@ -315,6 +315,20 @@ static enum kp__limit full_queue(const struct kp__core *core, const struct kp__s
     return (int64_t)core->waiting >= core->max_waiting ? KP__BY_POOL_WAITING : KP__NOT_BOUND;
 }
 
+/* It came behind a request that waits for one of its key's resources to come back or to go: then
+ * nothing has changed for those ahead of it, and whatever does change settles (L1). But where it
+ * depends on the time, or on how many wait, whether they wait on, each new one is an occasion to
+ * look. */
+static bool changes_nothing(const struct kp__request *newcomer)
+{
+    const struct kp__subpool *sub = newcomer->sub;
+    const struct kp__request *first = kp__queue_first(sub, newcomer->queue);
+    const struct kp__rules *r = sub->rules;
+
+    return first != newcomer && first->limit == KP__BY_MAX_LIVE && r->reserve == 0 &&
+           r->shed_target == KP__NEVER;
+}
+
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo)
 {
@@ -327,20 +341,17 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     kp__list_init(&request->link);
     request->limit = KP__BY_WAIT_ORDER; /* somebody is ahead, until a look says more */
     request->stamp = (uint32_t)++core->stamps;
+    bool others = anybody_ahead(sub);
     if (core->phase != KP__OPEN) kp__grant_no(request, KP_ECLOSED, KP__NOT_BOUND);
-    else if ((!anybody_ahead(sub) || may_pass(sub, now)) &&
-             kp__decide(core, request, now, todo, &lack))
-        return;
+    else if ((!others || may_pass(sub, now)) && kp__decide(core, request, now, todo, &lack)) return;
     else if (request->flags & KP_DONT_WAIT) kp__grant_no(request, KP_EAGAIN, request->limit);
     else if ((full = full_queue(core, sub)) != KP__NOT_BOUND && request->at_once)
         kp__grant_no(request, KP_EAGAIN, request->limit); /* it would not have waited */
     else if (full) kp__grant_no(request, KP_EFULL, full);
-    else if (kp__refuses_late(sub) && anybody_ahead(sub) &&
-             kp__seems_too_late(core, request, now))
-        return;
+    else if (kp__refuses_late(sub) && others && kp__seems_too_late(core, request, now)) return;
     else {
         kp__enqueue(core, request);
         if (lack.again != KP__NEVER) kp__next_look_set(core, request, lack.again);
-        kp__settle(core, sub, now, todo);
+        if (!others || !changes_nothing(request)) kp__settle(core, sub, now, todo);
     }
 }

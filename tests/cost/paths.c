@@ -101,7 +101,10 @@ static void end_held(void)
     kp_release(&held);
 }
 
-static kp_request requests[2];          /* one is served while the other waits */
+enum { LONG_LINE = 16 };
+
+static kp_request requests[LONG_LINE];  /* one is served while the others wait */
+static int in_line;                     /* how many of them take part */
 
 static void served(kp_request *request, int status, kp_lease lease)
 {
@@ -125,7 +128,7 @@ static void hand_off(void)
     while (!held.resource)
         if (kp_loop_dispatch(loop) < -1) exit(1);
     ask(&requests[turn]);
-    turn = !turn;
+    turn = (turn + 1) % in_line;
 }
 
 /* instructions.py finds it by its name, to which a compiler may add a suffix. */
@@ -246,15 +249,26 @@ static void of_8000(int times)
     releases(8000, times);
 }
 
-static void to_loop(int times)
+static void in_turn(int requests_in_line, int times)
 {
+    in_line = requests_in_line;
     must(kp_loop_open(&loop), "kp_loop_open");
     open_pool(1);
-    ask(&requests[1]);
+    ask(&requests[in_line - 1]);
     while (!held.resource) kp_loop_dispatch(loop);
-    ask(&requests[0]);
+    for (int i = 0; i < in_line - 1; i++) ask(&requests[i]);
     for (int i = 0; i < 100; i++) hand_off();
     measured(hand_off, times);
+}
+
+static void to_loop(int times)
+{
+    in_turn(2, times);
+}
+
+static void behind_others(int times)
+{
+    in_turn(LONG_LINE, times);
 }
 
 static pthread_barrier_t begin;
@@ -305,9 +319,9 @@ int main(int argc, char **argv)
     static const struct { const char *name; void (*go)(int times); } ways[] = {
         { "pin", by_pin },           { "key", by_key },           { "release", of_1 },
         { "release-2000", of_2000 }, { "release-8000", of_8000 }, { "loop", to_loop },
-        { "thread", to_thread },     { "locked", by_lock },       { "churn", used_once },
-        { "bounded", bounded },      { "far", by_far_key },       { "scope", in_scope },
-        { "use", by_use },           { "new", by_new_key },
+        { "line", behind_others },   { "thread", to_thread },     { "locked", by_lock },
+        { "churn", used_once },      { "bounded", bounded },      { "far", by_far_key },
+        { "scope", in_scope },       { "use", by_use },           { "new", by_new_key },
     };
 
     for (size_t i = 0; argc == 3 && i < sizeof ways / sizeof *ways; i++)

@@ -74,6 +74,16 @@ static void wait_again_in_time(struct model *m, struct model_request *r)
     }
 }
 
+/* It waits, behind one that waits for what its key has: so nothing has changed for those ahead. */
+static bool changes_nothing(const struct model *m, const struct model_request *r)
+{
+    const struct model_rules *rules = &m->key[r->key].rules;
+    const struct model_request *first = &m->request[m_first_beside(m, r)];
+
+    return first != r && strcmp(first->limit, "max_live") == 0 && rules->reserve == 0 &&
+           rules->shed_target == FOREVER;
+}
+
 static void claim(struct model *m, struct model_request *r)
 {
     int64_t waiting = m_waiting(m, r->key);
@@ -90,8 +100,10 @@ static void claim(struct model *m, struct model_request *r)
         m_no(r, r->at_once ? KP_EAGAIN : KP_EFULL, r->at_once ? r->limit : "max_waiting");
     else if (m_waiting(m, NOBODY) >= m->budget_waiting)
         m_no(r, r->at_once ? KP_EAGAIN : KP_EFULL, r->at_once ? r->limit : "budget.max_waiting");
-    else if (!others || !m_seems_too_late(m, r))
-        m_wait_again(m, r);
+    else if (!others || !m_seems_too_late(m, r)) {
+        queue_again(m, r);
+        if (!changes_nothing(m, r)) m_settle(m, r->key);
+    }
 }
 
 /* When it gives up: at its deadline, or when its creation or check has taken too long. */
