@@ -198,20 +198,26 @@ public:
         return try_get(kp::key(k));
     }
 
-    // f is an int(R &): 0, or a negative number, which use() returns. It must not throw, and its
-    // thread must not end in it (pthread_cancel, pthread_exit), as it may in kp_use: either ends
-    // the process.
+    // f is an int(R &), or of a pool<void> an int(kp_lease &), for kp_pg_conn(&lease) and the like:
+    // 0, or a negative number, which use() returns. It must not throw, and its thread must not end
+    // in it (pthread_cancel, pthread_exit), as it may in kp_use: either ends the process.
     template <class F>
     [[nodiscard]] int use(kp_key k, const kp_plan &plan, F &&f) noexcept
     {
         using body_t = std::remove_reference_t<F>;
-        static_assert(std::is_invocable_r_v<int, body_t &, R &>, "use() takes an int(R &)");
+        using lent_t = std::conditional_t<std::is_void_v<R>, kp_lease, R>;
+        static_assert(std::is_invocable_r_v<int, body_t &, lent_t &>,
+                      "use() takes an int(R &), of a pool<void> an int(kp_lease &)");
         if constexpr (std::is_function_v<body_t>) {
             body_t *function = f;       // its address is no void *, but that of this is one
             return use(k, plan, function);
         } else {
             const kp_use_fn run = [](kp_lease *l, void *arg) -> int {
-                return std::invoke(*static_cast<body_t *>(arg), *static_cast<R *>(l->resource));
+                body_t &body = *static_cast<body_t *>(arg);
+                if constexpr (std::is_void_v<R>)
+                    return std::invoke(body, *l);
+                else
+                    return std::invoke(body, *static_cast<R *>(l->resource));
             };
             void *arg = const_cast<void *>(static_cast<const void *>(std::addressof(f)));
             return kp_use(pool_.get(), k, &plan, run, arg);

@@ -184,6 +184,18 @@ void every_call_must_take_the_keys_that_get_takes(void **)
     assert_int_equal(made, 0);
 }
 
+// As an adapter's is, whose resources only its own functions can look into.
+void the_body_of_a_use_must_get_the_lease_where_the_resource_has_no_type(void **)
+{
+    kp::pool<void> pool;
+    void *seen = nullptr;
+    const auto look = [&](kp_lease &lease) { seen = lease.resource; return -7; };
+
+    assert_int_equal(pool.open(options()), 0);
+    assert_int_equal(pool.use("eu", kp_plan{}, look), -7);
+    assert_ptr_equal(seen, &made);
+}
+
 } // namespace
 
 int main()
@@ -197,6 +209,7 @@ int main()
         cmocka_unit_test(a_key_of_fields_must_print_its_numbers_as_c_does),
         cmocka_unit_test(a_function_called_key_beside_a_key_type_must_not_be_asked),
         cmocka_unit_test(every_call_must_take_the_keys_that_get_takes),
+        cmocka_unit_test(the_body_of_a_use_must_get_the_lease_where_the_resource_has_no_type),
     };
 
     return cmocka_run_group_tests(tests, nullptr, nullptr);

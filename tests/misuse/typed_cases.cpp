@@ -49,12 +49,16 @@ kp::lease<connection> borrow(kp::pool<connection> &pool)
     connection *out;
     scope.get(pool, kp::key("db1"), &out);
     return {};
+#elif KP_CASE == 10     // what is in the lease is known here
+    (void)pool.use("db1", kp_plan{}, [](kp_lease &) { return 0; });
+    return {};
 #else
     (void)pool.use(kp::key("db1"), kp_plan{}, [](connection &) { return 0; });
     (void)pool.use(kp::key("db1"), kp_plan{}, query);
     (void)pool.get(tight{ 1, 2 });
     kp::pool<void> opaque;              // CURL is void, and others are
     (void)opaque.get("db1").get();
+    (void)opaque.use("db1", kp_plan{}, [](kp_lease &) { return 0; });
     kp::pool<connection> adopted(static_cast<kp_pool *>(nullptr));      // as an adapter opens it
     (void)adopted.get("db1");
     return pool.get("db1");

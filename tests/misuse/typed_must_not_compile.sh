@@ -39,6 +39,6 @@ check()                                 # language, last case
 }
 
 check c 16
-[ -z "$CXX" ] || check cpp 9
+[ -z "$CXX" ] || check cpp 10
 [ "$bad" -eq 0 ] && echo "ok: $cases wrong uses do not compile, the right ones do"
 exit "$bad"
