@@ -97,13 +97,13 @@ static void add_up(struct kp__core *core, const struct kp__rules *rules, int64_t
 }
 
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
-                    struct kp__group *group[KP__GROUPS_AND_PAIR], struct kp__rules **old)
+                    struct kp__group *group[KP__GROUPS_AND_PAIR])
 {
     kp__account(core, sub); /* by the old weight */
     kp__note_lack(core, sub, NULL);
     add_up(core, sub->rules, -1);
     add_up(core, rules, 1);
-    *old = kp__rules_unref(sub->rules);
+    if (sub->rules) sub->rules->refs--;
     sub->rules = rules;
     rules->refs++;
     if (!kp__breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) kp__circuit_forgive(core, sub);

@@ -25,9 +25,10 @@ struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash);
 struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__subpool *after);
 
 /* A key gets its rules and groups, for the first time or others. Settle afterwards: requests may
- * wait for that. The old rules come back in *old if nobody uses them any more, else NULL. */
+ * wait for that. If it had others, the caller still has those (struct kp__draft), and frees them if
+ * nobody else has them. */
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
-                    struct kp__group *group[KP__GROUPS_AND_PAIR], struct kp__rules **old);
+                    struct kp__group *group[KP__GROUPS_AND_PAIR]);
 
 /* The key that has been unused the longest, and of which nothing is to be kept; or NULL. */
 struct kp__subpool *kp__table_spare(struct kp__core *core);

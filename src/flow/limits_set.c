@@ -115,10 +115,9 @@ static bool apply(const struct change *c, struct kp__subpool *sub, struct kp__ru
     struct kp__pool *pool = c->pool;
     struct kp__budget *was[KP__GROUPS] = { kp__group_budget(sub, 0), kp__group_budget(sub, 1) };
     bool tripped = sub->rare->health.tripped;
-    struct kp__rules *old;
 
     kp__note_rules(pool, rules);
-    kp__table_rule(&pool->core, sub, rules, group, &old);
+    kp__table_rule(&pool->core, sub, rules, group);
     bool closed = tripped && !sub->rare->health.tripped;
     for (int g = 0; g < KP__GROUPS; g++) /* a group that the key left has room now */
         if (was[g] && was[g] != kp__group_budget(sub, g))

@@ -187,7 +187,7 @@ static void refuse(struct kp__pool *pool, struct kp__subpool *sub, int code, con
 
 int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 {
-    struct kp__rules *rules, *old = NULL;
+    struct kp__rules *rules;
     struct kp__group *group[KP__GROUPS_AND_PAIR];
     struct kp__todo todo;
 
@@ -199,7 +199,7 @@ int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     sub->ruling = false;
     if (code == 0) {
         kp__note_rules(pool, rules);
-        kp__table_rule(&pool->core, sub, rules, group, &old);
+        kp__table_rule(&pool->core, sub, rules, group);
         if (rules->prefill && rules->min_live > 0) sub->refill = true;
         if (sub->refill) kp__file_sub(&pool->core, sub, kp__time(pool)); /* kp_warm sets it, too */
         kp__settle(&pool->core, sub, kp__time(pool), &todo);
