@@ -68,9 +68,6 @@ void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subp
 /* Put what a key is called before the sentence, in the same way. */
 void kp__say_whose(kp_why *why, const struct kp__pool *pool, kp_key key);
 
-/* Add that the last create failed, for this reason, of which it shows so many bytes at most. */
-void kp__say_last(kp_why *why, const char *text, size_t most);
-
 /* As much of a text as there is room for, in whole characters, and in one line: reasons often come
  * from a vendor's library, which may have lines of detail, and a line's end. */
 void kp__copy_line(char *to, size_t room, const char *text);

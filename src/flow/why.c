@@ -79,7 +79,8 @@ void kp__say_more(kp_why *why, const char *format, ...)
     memset(why->text + left, '.', end - left); /* up to the end, so that nothing can follow */
 }
 
-void kp__say_last(kp_why *why, const char *text, size_t most)
+/* Add that the last create failed, for this reason, of which it shows so many bytes at most. */
+static void say_last(kp_why *why, const char *text, size_t most)
 {
     size_t length = strlen(text);
 
@@ -170,31 +171,30 @@ static bool holds_invalidated(const struct kp__subpool *sub)
     return false;
 }
 
-/* What binds the first of those ahead, if they are what this request waited for; else NULL. */
-static const char *bound_of_first(const struct kp__request *request, uint32_t ahead)
+/* What binds the first of those ahead, if they are what this request waited for. */
+static enum kp__limit bound_of_first(const struct kp__request *request, uint32_t ahead)
 {
     const struct kp__request *first = ahead > 0 ? kp__head(request->sub) : NULL;
 
-    if (!first || request->limit != KP__BY_WAIT_ORDER) return NULL;
-    return kp__limit_name[first->limit];
+    if (!first || request->limit != KP__BY_WAIT_ORDER) return KP__NOT_BOUND;
+    return (enum kp__limit)first->limit;
 }
 
 static void say_timeout(const struct kp__core *core, const struct kp__request *request, kp_why *why)
 {
     const struct kp__subpool *sub = request->sub;
     const struct kp__failure *last = sub->rare->health.last;
-    const char *first = bound_of_first(request, why->ahead), *bound = first ? first : why->limit;
+    enum kp__limit first = bound_of_first(request, why->ahead);
 
     why->text[0] = 0;
     kp__say_more(why,
                  "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
                  ", creating %" PRIu32 "), %" PRIu32 " ahead",
                  why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
-    if (first) kp__say_more(why, ", the first by %s", first);
+    if (first) kp__say_more(why, ", the first by %s", kp__limit_name[first]);
     /* before what is in fields of its own, if there is no room for all */
-    if (last && sub->rare->health.failures > 0)
-        kp__say_last(why, kp__failure_text(last), 150);
-    if (strcmp(bound, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
+    if (last && sub->rare->health.failures > 0) say_last(why, kp__failure_text(last), 150);
+    if (request->limit == KP__BY_POOL_LIVE || first == KP__BY_POOL_LIVE)
         kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
                      core->live.used, core->live.cap, core->count[KP__IDLE]);
     if (holds_invalidated(sub))
@@ -224,7 +224,7 @@ void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     why->retry_after_ms = ms_until(circuit->until, now);
     if (cause) {
         why->vendor_code = cause->vendor_code;
-        kp__say_last(why, kp__failure_text(cause), 100);
+        say_last(why, kp__failure_text(cause), 100);
     } else {
         kp__circuit_tell(circuit, why);
     }
@@ -278,7 +278,7 @@ void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since
     kp__say_rest(&pool->core, sub, now, why);
     if (!last || sub->rare->health.failures == 0) return;
     why->vendor_code = last->vendor_code;
-    kp__say_last(why, kp__failure_text(last), 140);
+    say_last(why, kp__failure_text(last), 140);
 }
 
 /* Where that of the code would mislead: no limit is reached. NULL: elsewhere. */
@@ -312,7 +312,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
         why->vendor_code = cause.vendor_code;
         memcpy(why->field, cause.field, sizeof why->field);
         if (cause.code == code) memcpy(why->text, cause.text, sizeof why->text);
-        else kp__say_last(why, cause.text, 100);
+        else say_last(why, cause.text, 100);
     } else if (code == KP_EAGAIN || code == KP_EFULL) {
         kp__say_more(why, " (limit: %s)", why->limit);
     }
