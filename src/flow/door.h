@@ -90,10 +90,6 @@ static inline int64_t kp__ms_since(uint64_t then, uint64_t now) /* 0 if `then` i
     return then && now > then ? (int64_t)((now - then) / 1000000) : 0;
 }
 
-/* For kp_use: sleep by the pool's clock; and a random number from its world. */
-void kp__pause_until(kp_pool *pool, uint64_t until_ns);
-uint64_t kp__random(kp_pool *pool);
-
 /* ---- the last one out (close.c) -------------------------------------------------------------- */
 
 /* Is nothing and nobody left in it? With the lock. If so, and if it is closed, it is to be freed,
