@@ -87,9 +87,13 @@ bool kp__return_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t se
 
 /* Does the answer to a validate or reset leave the resource as good as it was? One that was called
  * off because its pool closes does: it says nothing, unless that the peer is gone. With the lock.
- * If not, send the event, but not of one that was called off; the lock is given back meanwhile. */
+ */
 bool kp__job_is_good(const struct kp__job *job);
-void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo);
+
+/* Act on that answer: if the resource is bad, and the job was not called off, send the event. After
+ * a good validate it is no longer in doubt; if its peer is gone (KP_EGONE), the others of its key
+ * are. With the lock, which is given back meanwhile. */
+void kp__heed_answer(const struct kp__job *job, struct kp__todo *todo);
 
 /* ---- run ------------------------------------------------------------------------------------- */
 
@@ -148,12 +152,5 @@ void kp__revoke_finish(struct kp__job *job);
 void kp__test_finish(struct kp__job *job);
 void kp__check_finish(struct kp__job *job);
 void kp__return_finish(struct kp__job *job);
-
-/* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
-
-/* Act on the answer to a validate or reset: after a good validate its resource is no longer in
- * doubt; if its peer is gone (KP_EGONE), the others of its key are. With the lock, given back
- * meanwhile. */
-void kp__doubts_after(const struct kp__job *job, struct kp__todo *todo);
 
 #endif
