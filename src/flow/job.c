@@ -10,7 +10,6 @@
 #include "flow/job.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/cancel.h"
 #include "base/check.h"
@@ -236,15 +235,6 @@ int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t unti
         kp__job_await(job); /* it is being answered this moment */
     }
     return job->status < 0 ? job->status : 0; /* a positive answer is not KP_PENDING */
-}
-
-struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own)
-{
-    struct kp__job *job = kp__job_take(pool, slot);
-
-    if (job) return job;
-    memset(own, 0, sizeof *own);
-    return own;
 }
 
 /* ---- nobody stands by ------------------------------------------------------------------------ */
