@@ -80,14 +80,12 @@ void kp__heed_answer(const struct kp__job *job, struct kp__todo *todo)
 int kp__lent_call(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
                   const struct kp__request *request, struct kp__todo *todo)
 {
-    int (*fn)(kp_job *, void *) =
-        kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
     struct kp__job own, *job = kp__job_borrow(pool, slot, &own);
 
     init_for(job, pool, kind, slot, seat, request);
     kp__step_aside(pool, todo);
     int cancel = kp__cancel_hold();
-    int status = kp__job_call(job, fn, job == &own ? KP__NEVER : job->until);
+    int status = kp__job_call(job, job == &own ? KP__NEVER : job->until);
     kp__cancel_free(cancel);
     kp__step_in(pool);
     if (status == KP_PENDING) return status;

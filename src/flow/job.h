@@ -103,9 +103,9 @@ void kp__heed_answer(const struct kp__job *job, struct kp__todo *todo);
  * sent. */
 bool kp__stands_by(const struct kp__pool *pool);
 
-/* Call validate, reset or destroy for a slot, and stand by, as kp__lent_call does. Without the
+/* Run one that validates, resets or destroys, and stand by, as kp__lent_call does. Without the
  * lock, and with pthread_cancel held off (base/cancel.h). */
-int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t until);
+int kp__job_call(struct kp__job *job, uint64_t until);
 
 /* Nobody will stand by: from now on it may be hurried, and called off. With the lock, before that
  * is given back to send it. */
