@@ -151,15 +151,6 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     if (tag) copy_text(why->oldest_tag, sizeof why->oldest_tag, tag);
 }
 
-/* The thread that has held a resource of this key for the longest time; 0: not known. Something of
- * this key is lent. */
-static uint32_t oldest_thread(const struct kp__subpool *sub)
-{
-    const struct kp__slot *slot = NULL;
-
-    return longest_lease(sub, &slot)->thread_id;
-}
-
 /* Others that are not to be lent again (kp_rotate, a peer that is gone) were not named by a caller
  * who may have one of them. */
 static bool holds_invalidated(const struct kp__subpool *sub)
@@ -200,10 +191,11 @@ static void say_timeout(const struct kp__core *core, const struct kp__request *r
     if (holds_invalidated(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
-    if (why->oldest_tag[0]) {
+    if (why->oldest_tag[0]) { /* so something is lent */
+        const struct kp__slot *slot;
+        uint32_t thread = longest_lease(sub, &slot)->thread_id;
         kp__say_more(why, "; oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms,
                      why->oldest_tag);
-        uint32_t thread = oldest_thread(sub);
         if (thread) kp__say_more(why, " (thread %" PRIu32 ")", thread);
     }
 }
@@ -273,8 +265,8 @@ void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since
     count_key(sub, now, why);
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[limit]);
     why->waited_ms = kp__ms_since(since, now);
-    kp__say_more(why, " is not warm after %" PRId64 " ms", why->waited_ms);
-    kp__say_more(why, ": limited by %s (live %" PRIu32 ")", why->limit, why->live);
+    kp__say_more(why, " is not warm after %" PRId64 " ms: limited by %s (live %" PRIu32 ")",
+                 why->waited_ms, why->limit, why->live);
     kp__say_rest(&pool->core, sub, now, why);
     if (!last || sub->rare->health.failures == 0) return;
     why->vendor_code = last->vendor_code;
