@@ -34,8 +34,9 @@ struct kp__pool *kp__enter(kp_pool *door, struct kp__todo *todo, int *code);
  * needed; the last one out frees a closed pool. */
 void kp__leave(struct kp__pool *pool, struct kp__todo *todo);
 
-/* The same, for a call that comes back: before a driver function, or to sleep. _aside: what is to
- * be destroyed stays in the to-do. kp__slip_out: there is no to-do, or all of it waits. */
+/* Give the lock back to run a function of the user's, or to sleep; and take it again
+ * (kp__step_in). Of the to-do, kp__step_out does all; kp__step_aside leaves in it what is to be
+ * destroyed, for later; kp__slip_out does nothing. */
 void kp__step_out(struct kp__pool *pool, struct kp__todo *todo);
 void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo);
 void kp__slip_out(struct kp__pool *pool);
