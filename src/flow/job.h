@@ -55,8 +55,8 @@ bool kp__job_detach(struct kp__job *job); /* no longer stand by. False: the answ
 
 /* ---- their memory (jobs.c) ------------------------------------------------------------------- */
 
-/* Take a job for this slot, of those that the pool has memory for; NULL: all are in use. And give
- * it back. With the lock. */
+/* Take a job for this slot, to be begun by kp__job_init, of those that the pool has memory for;
+ * NULL: all are in use. And give it back. With the lock. */
 struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot);
 void kp__job_put(struct kp__job *job);
 

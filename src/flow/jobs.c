@@ -21,12 +21,7 @@ struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
 
     /* one per slot at a time: nobody shares what is being made, checked or reset */
     KP__DCHECK(!slot->errand->job);
-    if (!job) return NULL;
-    kp__errand(&pool->core, slot)->job = job;
-    /* relaxed: nobody else knows the job yet */
-    atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
-    job->pool = pool;
-    job->slot = slot;
+    if (job) kp__errand(&pool->core, slot)->job = job;
     return job;
 }
 
