@@ -6,11 +6,8 @@
  */
 #include "base/check.h"
 #include "core/background.h"
-#include "core/calendar.h"
 #include "core/circuit.h"
 #include "core/permit.h"
-#include "core/renew.h"
-#include "core/serve.h"
 #include "core/todo.h"
 
 static void recount(struct kp__core *core, struct kp__subpool *sub)

@@ -15,7 +15,6 @@
 #include "flow/find.h"
 #include "flow/get.h"
 #include "flow/hit.h"
-#include "flow/job.h"
 #include "flow/lease.h"
 #include "flow/loop.h"
 #include "flow/resource.h"

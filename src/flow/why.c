@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "core/background.h"
 #include "core/serve.h"
 #include "flow/door.h"
