@@ -50,8 +50,9 @@ int kp__no_pool(int code, kp_why *why, const char *sentence);
 
 /* ---- why not (why.c) ------------------------------------------------------------------------- */
 
-/* Fill *why, if there is one, with a code and a sentence; NULL: the sentence of the code. */
-void kp__say(kp_why *why, int code, const char *sentence);
+/* Fill *why, if there is one, with a code and a sentence; NULL: the sentence of the code. Returns
+ * the code. */
+int kp__say(kp_why *why, int code, const char *sentence);
 
 /* The same with the driver's vendor code, and its words if it had any. `why` is not NULL. */
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure);

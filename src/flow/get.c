@@ -223,7 +223,7 @@ static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp
                         : kp__check_key(g->pool, key, g->request->why, todo);
 
     if (code == 0 && g->pool->core.phase != KP__OPEN) {
-        kp__say(g->request->why, code = KP_ECLOSED, NULL);
+        code = kp__say(g->request->why, KP_ECLOSED, NULL);
         g->pool->core.seldom.refusals++;
     }
     return code;

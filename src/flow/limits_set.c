@@ -214,11 +214,9 @@ static int set_key(const struct change *c, kp_key key)
     static const char being_made[] =
         "this key is being made: try again when limits_for has returned";
     struct kp__subpool *sub = kp__find(c->pool, key);
-    int code = KP_ENOTFOUND;
 
-    if (!sub) return code;
-    if (sub->rules) code = set_one(c, sub);
-    else kp__say(c->why, code, being_made);
+    if (!sub) return KP_ENOTFOUND;
+    int code = sub->rules ? set_one(c, sub) : kp__say(c->why, KP_ENOTFOUND, being_made);
     kp__lose_interest(c->pool, sub, sub->used_at);
     return code;
 }

@@ -48,15 +48,16 @@ void kp__copy_line(char *to, size_t room, const char *text)
     while (length > 0 && to[length - 1] == ' ') to[--length] = 0;
 }
 
-void kp__say(kp_why *why, int code, const char *sentence)
+int kp__say(kp_why *why, int code, const char *sentence)
 {
     const kp_error *error = kp_error_find(code);
 
-    if (!why) return;
+    if (!why) return code;
     memset(why, 0, sizeof *why);
     why->code = code;
     if (error->code && error->retry == KP_RETRY_NEVER) why->retry_after_ms = KP_OFF;
     copy_text(why->text, sizeof why->text, sentence ? sentence : error->sentence);
+    return code;
 }
 
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure)
