@@ -63,6 +63,12 @@ struct kp__rank {
     uint64_t score, arrived;
 };
 
+/* One key in the heap of those with an evictable slot, by its contest's evict_rank. */
+struct kp__evict {
+    struct kp__heap_node node;
+    struct kp__contest *contest;
+};
+
 /* How one key competes with others. */
 struct kp__contest {
     struct kp__subpool *sub;
@@ -74,7 +80,7 @@ struct kp__contest {
                                that had come then (budget.c, came) */
     struct kp__share share;
     struct kp__group *group[KP__GROUPS_AND_PAIR]; /* or NULL */
-    struct kp__heap_node evict[KP__FILED]; /* by place */
+    struct kp__evict evict[KP__FILED]; /* by place */
     uint64_t evict_rank;
     uint32_t promised; /* permits of this key whose victims are not destroyed yet; not live */
     uint32_t ceded;    /* slots of this key that are closing as victims, to make room */

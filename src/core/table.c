@@ -80,7 +80,7 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
 
     if (old == group) return;
     struct kp__contest *contest = kp__contest(core, sub);
-    struct kp__heap_node *evict = &contest->evict[KP__GROUP_0 + which];
+    struct kp__heap_node *evict = &contest->evict[KP__GROUP_0 + which].node;
     if (kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
     contest->group[which] = group;
     if (which != KP__PAIR) recount(core, sub, which, old, group);
