@@ -54,7 +54,7 @@ struct kp__group {
     int64_t id;
     uint32_t serial;
     uint32_t keys;         /* in it */
-    struct kp__list spare; /* on core->spare_groups */
+    struct kp__list link; /* on core->used_groups, or core->spare_groups */
 };
 
 /* Smaller goes first. */

@@ -69,7 +69,8 @@ static void leave(struct kp__core *core, struct kp__group *group)
     if (--group->keys > 0) return;
     KP__DCHECK(group->budget.used == 0);
     kp__map_remove(&core->groups, &group->node);
-    kp__list_push_back(&core->spare_groups, &group->spare);
+    kp__list_remove(&group->link);
+    kp__list_push_back(&core->spare_groups, &group->link);
 }
 
 /* The key counts in another group from now on, or in none: what it has moves with it. So does what
@@ -200,7 +201,8 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
     /* it stays with the memory: so there are never more than groups at a time */
     if (group->serial == 0) group->serial = ++core->group_serials;
     group->keys = 0;
-    kp__list_init(&group->spare);
+    kp__list_init(&group->link);
+    kp__list_push_back(&core->used_groups, &group->link);
     if (which == KP__PAIR)
         kp__budget_init(&group->budget, KP__NOT_BOUND, KP__UNBOUND, KP__BOTH_GROUPS);
     else

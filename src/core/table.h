@@ -37,6 +37,17 @@ struct kp__subpool *kp__table_spare(struct kp__core *core);
  * the slab item after these. */
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
 
+/* Goes through the groups in use, and the pairs: NULL asks for the first, and means that there are
+ * no more. */
+static inline struct kp__group *kp__next_group(const struct kp__core *core,
+                                               const struct kp__group *after)
+{
+    const struct kp__list *all = &core->used_groups;
+    struct kp__list *node = after ? kp__list_next(all, &after->link) : kp__list_first(all);
+
+    return node ? KP__OF(node, struct kp__group, link) : NULL;
+}
+
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);
 int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b); /* of group KP__PAIR */
 /* `serial` must be 0 if its memory is new. */

@@ -66,12 +66,12 @@ static int make_group(struct kp__pool *pool, int which, int64_t id)
         kp__step_in(pool);
         if (!group) return KP_ENOMEM;
         group->serial = 0;
-        kp__list_init(&group->spare);
-        kp__list_push_back(&core->spare_groups, &group->spare);
+        kp__list_init(&group->link);
+        kp__list_push_back(&core->spare_groups, &group->link);
     }
     if (kp__group_find(core, which, id)) return 0;
-    group = KP__OF(kp__list_first(&core->spare_groups), struct kp__group, spare);
-    kp__list_remove(&group->spare);
+    group = KP__OF(kp__list_first(&core->spare_groups), struct kp__group, link);
+    kp__list_remove(&group->link);
     kp__group_enter(core, group, which, id);
     return 0;
 }
