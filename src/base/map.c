@@ -72,23 +72,6 @@ void kp__map_expect(const struct kp__map *map, const struct kp__map_node *node)
         __builtin_prefetch(map_chain(map, map->hash(node)));
 }
 
-static void each_of(struct kp__map_node *const *bucket, size_t from, size_t to,
-                    void (*fn)(struct kp__map_node *node, void *ctx), void *ctx)
-{
-    for (size_t i = from; i < to; i++)
-        for (struct kp__map_node *node = bucket[i], *next; node; node = next) {
-            next = node->next;
-            fn(node, ctx);
-        }
-}
-
-void kp__map_each(const struct kp__map *map, void (*fn)(struct kp__map_node *node, void *ctx),
-                  void *ctx)
-{
-    each_of(map->bucket, 0, map->buckets, fn, ctx);
-    each_of(map->old, map->moved, map->old_buckets, fn, ctx);
-}
-
 bool kp__map_remove(struct kp__map *map, struct kp__map_node *node)
 {
     if (!kp__map_room(map))

@@ -59,10 +59,6 @@ void kp__map_expect(const struct kp__map *map, const struct kp__map_node *node);
 /* False: it was not there. */
 bool kp__map_remove(struct kp__map *map, struct kp__map_node *node);
 
-/* fn for each node, which may free it, in no order. */
-void kp__map_each(const struct kp__map *map, void (*fn)(struct kp__map_node *node, void *ctx),
-                  void *ctx);
-
 /* The bytes of the next array; 0: it can't have a larger one. */
 size_t kp__map_next(const struct kp__map *map);
 

@@ -167,43 +167,19 @@ void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure
 
 /* ---- making room ----------------------------------------------------------------------------- */
 
-static bool evict_before(const struct kp__heap_node *a, const struct kp__heap_node *b,
-                         enum kp__place place)
+static struct kp__contest *contest_of(const struct kp__heap_node *evict)
 {
-    return KP__OF(a - place, struct kp__contest, evict[0])->evict_rank <
-           KP__OF(b - place, struct kp__contest, evict[0])->evict_rank;
+    return KP__OF(evict, const struct kp__evict, node)->contest;
 }
 
-static bool evict_before_pool(const struct kp__heap_node *a, const struct kp__heap_node *b)
+static bool evict_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return evict_before(a, b, KP__POOL);
-}
-
-static bool evict_before_0(const struct kp__heap_node *a, const struct kp__heap_node *b)
-{
-    return evict_before(a, b, KP__GROUP_0);
-}
-
-static bool evict_before_1(const struct kp__heap_node *a, const struct kp__heap_node *b)
-{
-    return evict_before(a, b, KP__GROUP_1);
-}
-
-static bool evict_before_pair(const struct kp__heap_node *a, const struct kp__heap_node *b)
-{
-    return evict_before(a, b, KP__BOTH_GROUPS);
+    return contest_of(a)->evict_rank < contest_of(b)->evict_rank;
 }
 
 void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t cap,
                      enum kp__place place)
 {
-    static bool (*const before[])(const struct kp__heap_node *, const struct kp__heap_node *) = {
-        [KP__POOL] = evict_before_pool,
-        [KP__GROUP_0] = evict_before_0,
-        [KP__GROUP_1] = evict_before_1,
-        [KP__BOTH_GROUPS] = evict_before_pair
-    };
-
     *budget = (struct kp__budget){ .limit = limit,
                                    .cap = cap,
                                    .lightest = KP__UNBOUND,
@@ -213,7 +189,7 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
                                               : place == KP__MAKING  ? KP__BEING_MADE
                                                                      : KP__BEGUN };
     kp__heap_init(&budget->starved, starved_before);
-    kp__heap_init(&budget->evictable, place < KP__FILED ? before[place] : NULL);
+    kp__heap_init(&budget->evictable, evict_before);
 }
 
 /* The budget in whose heap this key is to be filed, or NULL: as usual, a pool without a limit keeps
@@ -229,7 +205,7 @@ static struct kp__budget *ranked_in(struct kp__core *core, struct kp__subpool *s
 static bool is_filed(const struct kp__contest *contest)
 {
     for (int p = 0; p < KP__FILED; p++)
-        if (kp__heap_holds(&contest->evict[p])) return true;
+        if (kp__heap_holds(&contest->evict[p].node)) return true;
     return false;
 }
 
@@ -248,14 +224,14 @@ void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub)
 
     for (int p = 0; p < KP__FILED; p++) {
         struct kp__budget *budget = ranked_in(core, sub, p);
-        if (!budget || evictable == kp__heap_holds(&sub->contest->evict[p])) continue;
+        if (!budget || evictable == kp__heap_holds(&sub->contest->evict[p].node)) continue;
         struct kp__contest *contest = kp__contest(core, sub);
         if (!evictable) {
-            kp__heap_remove(&budget->evictable, &contest->evict[p]);
+            kp__heap_remove(&budget->evictable, &contest->evict[p].node);
             continue;
         }
         if (!is_filed(contest)) contest->evict_rank = kp__oldest_idle(sub)->order;
-        kp__heap_insert(&budget->evictable, &contest->evict[p]);
+        kp__heap_insert(&budget->evictable, &contest->evict[p].node);
     }
 }
 
@@ -263,8 +239,8 @@ static void rank_idle(struct kp__core *core, struct kp__contest *contest, uint64
 {
     contest->evict_rank = rank;
     for (int p = 0; p < KP__FILED; p++)
-        if (kp__heap_holds(&contest->evict[p]))
-            kp__heap_fix(&kp__budget_at(core, contest->sub, p)->evictable, &contest->evict[p]);
+        if (kp__heap_holds(&contest->evict[p].node))
+            kp__heap_fix(&kp__budget_at(core, contest->sub, p)->evictable, &contest->evict[p].node);
 }
 
 void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot)
@@ -280,7 +256,7 @@ struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget
     for (;;) {
         struct kp__heap_node *top = kp__heap_top(&budget->evictable);
         if (!top) return NULL;
-        struct kp__contest *contest = KP__OF(top - budget->place, struct kp__contest, evict[0]);
+        struct kp__contest *contest = contest_of(top);
         struct kp__subpool *sub = contest->sub;
         if (sub->open) {
             kp__lane_shut(core, sub, core->latest);

@@ -54,13 +54,19 @@ struct kp__group {
     int64_t id;
     uint32_t serial;
     uint32_t keys;         /* in it */
-    struct kp__list spare; /* on core->spare_groups */
+    struct kp__list link; /* on core->used_groups, or core->spare_groups */
 };
 
 /* Smaller goes first. */
 struct kp__rank {
     uint32_t class, stamp;
     uint64_t score, arrived;
+};
+
+/* One key in the heap of those with an evictable slot, by its contest's evict_rank. */
+struct kp__evict {
+    struct kp__heap_node node;
+    struct kp__contest *contest;
 };
 
 /* How one key competes with others. */
@@ -74,7 +80,7 @@ struct kp__contest {
                                that had come then (budget.c, came) */
     struct kp__share share;
     struct kp__group *group[KP__GROUPS_AND_PAIR]; /* or NULL */
-    struct kp__heap_node evict[KP__FILED]; /* by place */
+    struct kp__evict evict[KP__FILED]; /* by place */
     uint64_t evict_rank;
     uint32_t promised; /* permits of this key whose victims are not destroyed yet; not live */
     uint32_t ceded;    /* slots of this key that are closing as victims, to make room */

@@ -24,6 +24,7 @@ static void init_slabs(struct kp__core *core)
 
 static void init_lists(struct kp__core *core)
 {
+    kp__list_init(&core->used_groups);
     kp__list_init(&core->spare_groups);
     kp__list_init(&core->unused);
     kp__list_init(&core->promises);

@@ -72,7 +72,7 @@ struct kp__core {
     enum kp__phase phase;
     struct kp__map keys, idents, groups; /* idents: slots, by their resources */
     struct kp__slab slots, errands, subpools;
-    struct kp__list spare_groups;
+    struct kp__list used_groups, spare_groups;
     struct kp__list unused; /* keys that nobody uses, the longest unused first; and some that
                                have been used again (kp__table_spare) */
     uint32_t key_count, key_serials, group_serials;

@@ -147,9 +147,9 @@ static void created_too_late(struct kp__core *core, struct kp__slot *slot,
     kp__grant_no(request, KP_ECLOSED, KP__NOT_BOUND);
 }
 
-/* A creation that no request stands by came out well: whoever is next gets the resource, in its key
- * if it was made for a request, which may be gone: the key had its turn when it began. If that is
- * not its sponsor, the sponsor goes on waiting. */
+/* A creation that no thread stands by came out well. The resource goes to whoever is next: to a
+ * request of its own key, if it was made for one, even if that is gone by now; for the key had its
+ * turn when the creation began. A sponsor that is not the next goes on waiting. */
 static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                          struct kp__todo *todo)
 {

@@ -32,32 +32,31 @@ void kp__used_well(struct kp__core *core, struct kp__slot *slot, uint64_t now,
     kp__settle(core, slot->sub, now, todo);
 }
 
-/* None of its key is in doubt so far: if any were, they have just been dropped. */
-static void doubt(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
-{
-    (void)todo;
-    if (slot->errand->doomed) return;
-    slot->doubted = true;
-    kp__rare(core, slot->sub)->doubts++;
-    kp__close_seats(slot); /* those who share it already go on */
-}
-
-static void drop(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
-{
-    if (slot->doubted) (void)kp__doom(core, slot, KP_CAUSE_GONE, todo);
-}
-
-/* Call fn for each resource of the key but one. */
-static void each_but(struct kp__core *core, const struct kp__slot *but, struct kp__todo *todo,
-                     void (*fn)(struct kp__core *, struct kp__slot *, struct kp__todo *))
+/* The other resources of its key come into doubt. None is so far: if any were, they have just been
+ * dropped. */
+static void doubt_others(struct kp__core *core, const struct kp__slot *gone)
 {
     for (int i = 0; i < KP__HOLDINGS; i++) {
-        const struct kp__list *list = kp__holding(but->sub, i);
+        struct kp__slot *slot = NULL;
+        while ((slot = kp__next_slot(kp__holding(gone->sub, i), slot)) != NULL) {
+            if (slot == gone || slot->errand->doomed) continue;
+            slot->doubted = true;
+            kp__rare(core, slot->sub)->doubts++;
+            kp__close_seats(slot); /* those who share it already go on */
+        }
+    }
+}
+
+/* Those of the others that are in doubt are closed, or doomed. */
+static void drop_others(struct kp__core *core, const struct kp__slot *gone, struct kp__todo *todo)
+{
+    for (int i = 0; i < KP__HOLDINGS; i++) {
+        const struct kp__list *list = kp__holding(gone->sub, i);
         struct kp__list *node = kp__list_first(list), *next;
         for (; node; node = next) {
             struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
             next = kp__list_next(list, node);
-            if (slot != but) fn(core, slot, todo);
+            if (slot != gone && slot->doubted) (void)kp__doom(core, slot, KP_CAUSE_GONE, todo);
         }
     }
 }
@@ -69,12 +68,12 @@ static bool spread(struct kp__core *core, const struct kp__slot *slot, uint64_t 
 {
     struct kp__subpool *sub = slot->sub;
 
-    if (sub->rare->doubts > 0) each_but(core, slot, todo, drop); /* the second peer gone */
+    if (sub->rare->doubts > 0) drop_others(core, slot, todo); /* the second peer gone */
     if (slot->doubted) return false;
-    each_but(core, slot, todo, doubt);
+    doubt_others(core, slot);
     if (sub->rare->doubts == 0) return false; /* there are no others */
     if (core->validates && sub->rules->on_gone == KP_GONE_TEST) kp__file_sub(core, sub, now);
-    else each_but(core, slot, todo, drop);
+    else drop_others(core, slot, todo);
     return true;
 }
 
@@ -102,16 +101,6 @@ struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub)
     while ((slot = kp__next_slot(KP__SLOTS(sub, KP__IDLE), slot)) != NULL && !slot->doubted)
         continue;
     return slot;
-}
-
-static uint64_t *tested_at(const struct kp__core *core, const struct kp__slot *slot)
-{
-    return kp__slab_part(&core->slots, slot->item.index, KP__PART_TESTED);
-}
-
-uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot)
-{
-    return *tested_at(core, slot);
 }
 
 /* Each resource has its own time between tests, up to a quarter shorter than the rule's: so those
@@ -176,7 +165,7 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
     kp__slot_back(core, slot);
     kp__file_age(core, slot); /* by rules that may be new */
     slot->tested = true;
-    *tested_at(core, slot) = now;
+    *kp__tested_at(core, slot) = now;
     kp__settle(core, sub, now, todo);
     kp__drop_surplus(core, slot, todo);
     if (slot->state == KP__IDLE) kp__file_slot(core, slot);

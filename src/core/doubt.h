@@ -25,13 +25,16 @@ void kp__used_well(struct kp__core *core, struct kp__slot *slot, uint64_t now,
  * under way. */
 struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub);
 
-/* When the keeper validated an idle one, of which slot->tested says that it did. */
-uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot);
+/* When the keeper validated an idle one. It means nothing unless slot->tested says that it did. */
+static inline uint64_t *kp__tested_at(const struct kp__core *core, const struct kp__slot *slot)
+{
+    return kp__slab_part(&core->slots, slot->item.index, KP__PART_TESTED);
+}
 
 /* When an idle one was last used, or validated by the keeper. */
 static inline uint64_t kp__proven_at(const struct kp__core *core, const struct kp__slot *slot)
 {
-    return slot->tested ? kp__tested_at(core, slot) : slot->since;
+    return slot->tested ? *kp__tested_at(core, slot) : slot->since;
 }
 
 /* When the keeper is to test an idle one next; KP__NEVER: it does not. */

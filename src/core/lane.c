@@ -372,13 +372,11 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
             .turn = word & KP__TURN,
             .homed = word & KP__HOMED
         };
-        record_move(core, slot, KP__LENT);
-        kp__file_slot(core, slot);
     } else {
         slot->since = sub->lane_books->opened;
-        record_move(core, slot, KP__IDLE);
-        kp__file_slot(core, slot); /* it may have been lent when the lane opened */
     }
+    record_move(core, slot, lent ? KP__LENT : KP__IDLE);
+    kp__file_slot(core, slot); /* an idle one, too: it may have been lent when the lane opened */
 }
 
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)

@@ -98,6 +98,7 @@ bool kp__seems_too_late(const struct kp__core *core, struct kp__request *request
     uint64_t ahead = sub->waiting - sub->count[KP__CREATING]; /* less those a creation is for */
     uint64_t left = request->deadline - now;
     if (late->gap <= left / ahead) return false; /* without ahead * gap, which could overflow */
-    /* one that comes by then, and can wait for as long as this one, is just in time */
+    /* those ahead are served by now + ahead * gap: a request that comes `left` before that, with as
+     * much time as this one, is just in time */
     return refuse(request, now + ahead * (late->gap - left / ahead));
 }

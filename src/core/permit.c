@@ -6,11 +6,8 @@
  */
 #include "base/check.h"
 #include "core/background.h"
-#include "core/calendar.h"
 #include "core/circuit.h"
 #include "core/permit.h"
-#include "core/renew.h"
-#include "core/serve.h"
 #include "core/todo.h"
 
 static void recount(struct kp__core *core, struct kp__subpool *sub)
@@ -102,7 +99,8 @@ void kp__promises_count(struct kp__core *core, const struct kp__subpool *sub, in
 {
     const struct kp__list *list = &core->promises;
 
-    if (sub->contest->promised + sub->contest->ceded == 0) return; /* else each new key looks: L8 */
+    /* or each new key would look at the promises of all (L8) */
+    if (sub->contest->promised + sub->contest->ceded == 0) return;
     for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
         struct kp__slot *victim = KP__OF(n, struct kp__errand, victims)->slot;
         if (concerns(victim, sub)) count_promise(victim, one);

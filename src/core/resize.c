@@ -41,41 +41,21 @@ static bool close_one(struct kp__core *core, struct kp__budget *budget, struct k
     return true;
 }
 
-/* What the functions below share: the new numbers, and the to-do. */
-struct resize {
-    struct kp__core *core;
-    const struct kp__allowance *may;
-    struct kp__todo *todo;
-    bool other_ranks; /* what keeps a rank as usual has changed */
-    bool over;        /* some group is over its limit */
-};
-
-static void trim_group(struct kp__map_node *node, void *ctx)
+static void trim_group(struct kp__core *core, struct kp__budget *group, struct kp__todo *todo)
 {
-    struct kp__group *group = KP__OF(node, struct kp__group, node);
-    struct resize *r = ctx;
-
-    while (kp__over_group(&group->budget, 0) && close_one(r->core, &group->budget, r->todo))
-        continue;
-}
-
-static void look_into_group(struct kp__map_node *node, void *ctx)
-{
-    struct resize *r = ctx;
-
-    r->over = r->over || kp__over_group(&KP__OF(node, struct kp__group, node)->budget, 0);
+    while (kp__over_group(group, 0) && close_one(core, group, todo)) continue;
 }
 
 /* Is anything surplus? Else nobody needs to be ranked, which takes long with many keys. */
-static bool any_surplus(struct resize *r)
+static bool any_surplus(const struct kp__core *core)
 {
-    const struct kp__core *core = r->core;
+    const struct kp__group *group = NULL;
 
     if (core->count[KP__IDLE] == 0) return false;
     if (kp__over_pool(core, 0) || (int64_t)core->count[KP__IDLE] > core->max_idle) return true;
-    r->over = false;
-    kp__map_each(&core->groups, look_into_group, r);
-    return r->over;
+    while ((group = kp__next_group(core, group)) != NULL)
+        if (kp__over_group(&group->budget, 0)) return true;
+    return false;
 }
 
 /* What is closed in which pass: slots above what their keys are to keep; then any. */
@@ -83,32 +63,29 @@ enum { PASSES = 2 };
 static const enum kp__evictable closed_in[PASSES] = { KP__EVICT_ABOVE, KP__EVICT_ANY };
 
 /* Close what is surplus. */
-static void trim(struct resize *r)
+static void trim(struct kp__core *core, struct kp__todo *todo)
 {
-    struct kp__core *core = r->core;
-
-    for (int pass = 0; pass < PASSES && any_surplus(r); pass++) {
+    for (int pass = 0; pass < PASSES && any_surplus(core); pass++) {
+        struct kp__group *group = NULL;
         rank_all(core, closed_in[pass]);
-        kp__map_each(&core->groups, trim_group, r);
-        while (kp__over_pool(core, 0) && close_one(core, &core->live, r->todo)) continue;
+        while ((group = kp__next_group(core, group)) != NULL)
+            trim_group(core, &group->budget, todo);
+        while (kp__over_pool(core, 0) && close_one(core, &core->live, todo)) continue;
         while ((int64_t)core->count[KP__IDLE] > core->max_idle &&
-               close_one(core, &core->live, r->todo))
+               close_one(core, &core->live, todo))
             continue;
     }
-    if (core->evictable != KP__EVICT_USUAL || r->other_ranks) rank_as_usual(core);
 }
 
 void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
                      struct kp__todo *todo)
 {
-    struct resize r = { .core = core, .todo = todo };
-
     if (!kp__over_groups(sub, 0)) return;
     kp__lane_shut_all(core, now);
     for (int pass = 0; pass < PASSES && kp__over_groups(sub, 0); pass++) {
         rank_all(core, closed_in[pass]);
         for (int g = 0; g < KP__GROUPS; g++)
-            if (kp__group_budget(sub, g)) trim_group(&sub->contest->group[g]->node, &r);
+            if (kp__group_budget(sub, g)) trim_group(core, kp__group_budget(sub, g), todo);
     }
     rank_as_usual(core);
 }
@@ -122,27 +99,17 @@ static void set_cap(struct kp__core *core, struct kp__budget *budget, int64_t ca
     budget->peak = budget->used;
 }
 
-static void set_group(struct kp__map_node *node, void *ctx)
+static void set_numbers(struct kp__core *core, const struct kp__allowance *may)
 {
-    struct kp__group *group = KP__OF(node, struct kp__group, node);
-    struct resize *r = ctx;
+    struct kp__group *group = NULL;
 
-    if (group->budget.place != KP__BOTH_GROUPS)
-        set_cap(r->core, &group->budget, r->may->group[group->budget.place - KP__GROUP_0]);
-}
-
-static void set_numbers(struct resize *r)
-{
-    struct kp__core *core = r->core;
-    const struct kp__allowance *may = r->may;
-
-    r->other_ranks = core->evicts != may->evicts ||
-                     (core->live.cap == KP__UNBOUND) != (may->live == KP__UNBOUND);
     set_cap(core, &core->live, may->live);
     set_cap(core, &core->lent, may->lent);
     set_cap(core, &core->creating, may->creating);
     for (int g = 0; g < KP__GROUPS; g++) core->group_max_live[g] = may->group[g];
-    kp__map_each(&core->groups, set_group, r);
+    while ((group = kp__next_group(core, group)) != NULL)
+        if (group->budget.place != KP__BOTH_GROUPS)
+            set_cap(core, &group->budget, may->group[group->budget.place - KP__GROUP_0]);
     core->max_idle = may->idle;
     core->max_waiting = may->waiting;
     core->max_keys = may->keys;
@@ -152,22 +119,17 @@ static void set_numbers(struct resize *r)
 
 /* ---- who waits ------------------------------------------------------------------------------- */
 
-static void forget_group(struct kp__map_node *node, void *ctx)
-{
-    (void)ctx;
-    kp__share_anew(&KP__OF(node, struct kp__group, node)->budget);
-}
-
 /* The order across keys may have changed: then what keys had before is forgotten, and each starved
  * key is filed anew in the heap it was in. */
 static void stand_anew(struct kp__core *core, bool by_arrival)
 {
     struct kp__budget *all[] = { &core->lent, &core->creating, &core->rate.budget, &core->live };
+    struct kp__group *group = NULL;
 
     if (core->by_arrival == by_arrival) return;
     core->by_arrival = by_arrival;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) kp__share_anew(all[i]);
-    kp__map_each(&core->groups, forget_group, NULL);
+    while ((group = kp__next_group(core, group)) != NULL) kp__share_anew(&group->budget);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         struct kp__budget *lacks = sub->contest->lacks;
         kp__note_lack(core, sub, NULL);
@@ -175,25 +137,18 @@ static void stand_anew(struct kp__core *core, bool by_arrival)
     }
 }
 
-static void serve_group(struct kp__map_node *node, void *ctx)
-{
-    struct resize *r = ctx;
-
-    kp__settle_budget(r->core, &KP__OF(node, struct kp__group, node)->budget, r->core->latest,
-                      r->todo);
-}
-
 /* What the budgets now allow goes to those who wait, then to the background. */
-static void serve_all(struct resize *r)
+static void serve_all(struct kp__core *core, struct kp__todo *todo)
 {
-    struct kp__core *core = r->core;
+    struct kp__group *group = NULL;
 
-    kp__settle_budget(core, &core->lent, core->latest, r->todo);
-    kp__settle_budget(core, &core->creating, core->latest, r->todo);
-    kp__settle_budget(core, &core->rate.budget, core->latest, r->todo);
-    kp__settle_budget(core, &core->live, core->latest, r->todo);
-    kp__map_each(&core->groups, serve_group, r);
-    kp__share_again(core, core->latest, r->todo);
+    kp__settle_budget(core, &core->lent, core->latest, todo);
+    kp__settle_budget(core, &core->creating, core->latest, todo);
+    kp__settle_budget(core, &core->rate.budget, core->latest, todo);
+    kp__settle_budget(core, &core->live, core->latest, todo);
+    while ((group = kp__next_group(core, group)) != NULL)
+        kp__settle_budget(core, &group->budget, core->latest, todo);
+    kp__share_again(core, core->latest, todo);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         if (sub->rules && sub->rules->eager) sub->refill = true;
         if (sub->refill) kp__file_sub(core, sub, core->latest);
@@ -204,12 +159,14 @@ static void serve_all(struct resize *r)
 void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uint64_t now,
                      struct kp__todo *todo)
 {
-    struct resize r = { .core = core, .may = may, .todo = todo };
+    bool other_ranks = core->evicts != may->evicts || /* what keeps a rank as usual changes */
+                       (core->live.cap == KP__UNBOUND) != (may->live == KP__UNBOUND);
 
     kp__note_time(core, now);
     kp__lane_shut_all(core, now); /* what they reserve is by the old numbers */
-    set_numbers(&r);
-    trim(&r);
+    set_numbers(core, may);
+    trim(core, todo);
+    if (core->evictable != KP__EVICT_USUAL || other_ranks) rank_as_usual(core);
     stand_anew(core, may->by_arrival);
-    serve_all(&r);
+    serve_all(core, todo);
 }

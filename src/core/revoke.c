@@ -15,7 +15,6 @@
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/permit.h"
-#include "core/renew.h"
 #include "core/revoke.h"
 #include "core/serve.h"
 #include "core/todo.h"

@@ -35,7 +35,8 @@ static uint64_t in_usual_holds(uint64_t span, uint64_t hold)
     return (span << FIXED) / hold; /* above span / MOST_USUAL, so not 0 */
 }
 
-/* So what a key held is counted also if nobody was starved for a moment before it changes. */
+/* The total stays when nobody is starved any more: so what a key held until then is still counted
+ * when it is next accounted for. */
 uint64_t kp__contention(const struct kp__core *core)
 {
     return core->contention + (core->starved ? core->latest - core->contended : 0);

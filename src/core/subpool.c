@@ -18,8 +18,10 @@
 const struct kp__contest kp__no_contest = {
     .share.at = UINT64_MAX, /* nothing to account for (core.h) */
     .starved = IN_NO_HEAP(kp__no_contest.starved),
-    .evict = { IN_NO_HEAP(kp__no_contest.evict[0]), IN_NO_HEAP(kp__no_contest.evict[1]),
-               IN_NO_HEAP(kp__no_contest.evict[2]), IN_NO_HEAP(kp__no_contest.evict[3]) }
+    .evict[0].node = IN_NO_HEAP(kp__no_contest.evict[0].node),
+    .evict[1].node = IN_NO_HEAP(kp__no_contest.evict[1].node),
+    .evict[2].node = IN_NO_HEAP(kp__no_contest.evict[2].node),
+    .evict[3].node = IN_NO_HEAP(kp__no_contest.evict[3].node)
 };
 
 const struct kp__rare kp__no_rare = {
@@ -43,7 +45,10 @@ void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub)
     *contest = (struct kp__contest){ .sub = sub, .share.at = core->contention };
     kp__heap_node_init(&contest->starved);
     kp__list_init(&contest->held_up);
-    for (int p = 0; p < KP__FILED; p++) kp__heap_node_init(&contest->evict[p]);
+    for (int p = 0; p < KP__FILED; p++) {
+        kp__heap_node_init(&contest->evict[p].node);
+        contest->evict[p].contest = contest;
+    }
     sub->contest = contest;
 }
 

@@ -69,7 +69,8 @@ static void leave(struct kp__core *core, struct kp__group *group)
     if (--group->keys > 0) return;
     KP__DCHECK(group->budget.used == 0);
     kp__map_remove(&core->groups, &group->node);
-    kp__list_push_back(&core->spare_groups, &group->spare);
+    kp__list_remove(&group->link);
+    kp__list_push_back(&core->spare_groups, &group->link);
 }
 
 /* The key counts in another group from now on, or in none: what it has moves with it. So does what
@@ -80,7 +81,7 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
 
     if (old == group) return;
     struct kp__contest *contest = kp__contest(core, sub);
-    struct kp__heap_node *evict = &contest->evict[KP__GROUP_0 + which];
+    struct kp__heap_node *evict = &contest->evict[KP__GROUP_0 + which].node;
     if (kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
     contest->group[which] = group;
     if (which != KP__PAIR) recount(core, sub, which, old, group);
@@ -97,13 +98,13 @@ static void add_up(struct kp__core *core, const struct kp__rules *rules, int64_t
 }
 
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
-                    struct kp__group *group[KP__GROUPS_AND_PAIR], struct kp__rules **old)
+                    struct kp__group *group[KP__GROUPS_AND_PAIR])
 {
     kp__account(core, sub); /* by the old weight */
     kp__note_lack(core, sub, NULL);
     add_up(core, sub->rules, -1);
     add_up(core, rules, 1);
-    *old = kp__rules_unref(sub->rules);
+    if (sub->rules) sub->rules->refs--;
     sub->rules = rules;
     rules->refs++;
     if (!kp__breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) kp__circuit_forgive(core, sub);
@@ -200,7 +201,8 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
     /* it stays with the memory: so there are never more than groups at a time */
     if (group->serial == 0) group->serial = ++core->group_serials;
     group->keys = 0;
-    kp__list_init(&group->spare);
+    kp__list_init(&group->link);
+    kp__list_push_back(&core->used_groups, &group->link);
     if (which == KP__PAIR)
         kp__budget_init(&group->budget, KP__NOT_BOUND, KP__UNBOUND, KP__BOTH_GROUPS);
     else

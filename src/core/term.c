@@ -3,7 +3,6 @@
  * The terms of lanes: when one may open, until when, and for how long it stays shut afterwards.
  * lane.c opens and shuts it.
  */
-#include "base/check.h"
 #include "core/calendar.h"
 #include "core/lane.h"
 #include "core/serve.h"

@@ -170,7 +170,7 @@ int kp_budget_set(kp_pool *door, const kp_budget *budget, kp_why *why)
     struct kp__pool *pool = kp__enter(door, &todo, &code);
     if (!pool) return kp__no_pool(code, why, "kp_budget_set: pool is NULL");
     if (!budget) code = kp__misuse_within(pool, &todo, why, "kp_budget_set: budget is NULL");
-    else if (pool->core.phase != KP__OPEN) kp__say(why, code = KP_ECLOSED, NULL);
+    else if (pool->core.phase != KP__OPEN) code = kp__say(why, KP_ECLOSED, NULL);
     else code = change(pool, budget, why, &todo);
     kp__leave(pool, &todo);
     return code;

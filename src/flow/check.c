@@ -8,11 +8,13 @@
 #include "base/cancel.h"
 #include "core/calendar.h"
 #include "core/circuit.h"
+#include "core/doubt.h"
 #include "core/give.h"
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/get.h"
 #include "flow/job.h"
+#include "flow/peers.h"
 
 /* ---- the job --------------------------------------------------------------------------------- */
 
@@ -52,7 +54,7 @@ bool kp__job_is_good(const struct kp__job *job)
     return job->status >= 0 || (says_nothing(job) && job->pool->core.phase == KP__CLOSED);
 }
 
-void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo)
+static void tell_invalid(const struct kp__job *job, struct kp__todo *todo)
 {
     const struct kp__slot *slot = job->slot;
     kp_why why;
@@ -63,6 +65,14 @@ void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo)
                      todo);
 }
 
+void kp__heed_answer(const struct kp__job *job, struct kp__todo *todo)
+{
+    tell_invalid(job, todo);
+    if (job->status == KP_EGONE) kp__doubt_others(job->pool, job->slot, todo);
+    else if (job->status >= 0 && job->face.kind == KP_JOB_VALIDATE)
+        kp__doubt_end(&job->pool->core, job->slot);
+}
+
 /* ---- a thread stands by ---------------------------------------------------------------------- */
 
 /* When its time is over, a pending answer is not waited for any longer (KP_PENDING is the result
@@ -70,22 +80,18 @@ void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo)
 int kp__lent_call(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
                   const struct kp__request *request, struct kp__todo *todo)
 {
-    int (*fn)(kp_job *, void *) =
-        kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
     struct kp__job own, *job = kp__job_borrow(pool, slot, &own);
 
     init_for(job, pool, kind, slot, seat, request);
     kp__step_aside(pool, todo);
     int cancel = kp__cancel_hold();
-    int status = kp__job_call(job, fn, job == &own ? KP__NEVER : job->until);
+    int status = kp__job_call(job, job == &own ? KP__NEVER : job->until);
     kp__cancel_free(cancel);
     kp__step_in(pool);
-    if (status != KP_PENDING) {
-        kp__tell_invalid(job, todo);
-        kp__doubts_after(job, todo);
-    }
-    if (job != &own && status != KP_PENDING) kp__job_put(job);
-    return status < 0 || status == KP_PENDING ? status : 0;
+    if (status == KP_PENDING) return status;
+    kp__heed_answer(job, todo);
+    if (job != &own) kp__job_put(job);
+    return status < 0 ? status : 0;
 }
 
 /* ---- nobody stands by ------------------------------------------------------------------------ */
@@ -122,8 +128,7 @@ void kp__check_finish(struct kp__job *job)
     kp_cause bad = kp__job_is_good(job) ? KP_CAUSE_NONE
                    : says_nothing(job)  ? KP_CAUSE_DISCARDED /* in whatever state it is now */
                                         : KP_CAUSE_INVALID;
-    kp__tell_invalid(job, &todo);
-    kp__doubts_after(job, &todo);
+    kp__heed_answer(job, &todo);
     kp__job_put(job);
     kp__checked(&pool->core, slot, seat, bad, kp__time(pool), &todo);
     kp__tell_news(pool, &todo);
@@ -160,8 +165,7 @@ void kp__return_finish(struct kp__job *job)
         kp__job_send(job);
         return;
     }
-    kp__tell_invalid(job, &todo);
-    kp__doubts_after(job, &todo);
+    kp__heed_answer(job, &todo);
     kp__job_put(job);
     kp__give(&pool->core, slot, seat, good ? KP_CAUSE_NONE : cause, kp__time(pool), &todo);
     kp__tell_news(pool, &todo);

@@ -255,7 +255,8 @@ static void forget_if_last(struct kp__pool *pool, struct kp__subpool *sub, struc
     if (goes) kp__forget(pool, sub, kp__time(pool), todo);
 }
 
-/* A resource of a later key may be lent anew while the first are begun: it is from before, too. */
+/* The era that is waited for ends only when the drop of all keys has begun: until then a later key
+ * lends what it has from before, and those leases are waited for, too. */
 static int64_t drop_every(struct kp__pool *pool, uint64_t until, struct kp__todo *todo)
 {
     struct kp__subpool *sub, *next;

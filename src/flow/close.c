@@ -181,18 +181,13 @@ static void free_keys(struct kp__pool *pool)
     }
 }
 
-static void free_group(struct kp__map_node *node, void *world)
-{
-    kp__free(world, KP__OF(node, struct kp__group, node), sizeof(struct kp__group));
-}
-
-static void free_spare_groups(struct kp__list *spare, const struct kp__world *world)
+static void free_groups(struct kp__list *groups, const struct kp__world *world)
 {
     struct kp__list *node;
 
-    while ((node = kp__list_first(spare)) != NULL) {
+    while ((node = kp__list_first(groups)) != NULL) {
         kp__list_remove(node);
-        kp__free(world, KP__OF(node, struct kp__group, spare), sizeof(struct kp__group));
+        kp__free(world, KP__OF(node, struct kp__group, link), sizeof(struct kp__group));
     }
 }
 
@@ -208,8 +203,8 @@ void kp__teardown(struct kp__pool *pool)
     kp__guide_drop(pool->core.guide);
     pool->core.guide = NULL; /* so that no key has to be taken out of it */
     free_keys(pool);
-    kp__map_each(&pool->core.groups, free_group, &world);
-    free_spare_groups(&pool->core.spare_groups, &world);
+    free_groups(&pool->core.used_groups, &world);
+    free_groups(&pool->core.spare_groups, &world);
     for (uint32_t i = 0; pool->seated && i < pool->core.errands.made; i++) {
         struct kp__errand *errand = kp__slab_at(&pool->core.errands, i);
         kp__free(&world, errand->more, errand->more_room * sizeof *errand->more);

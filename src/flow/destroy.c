@@ -102,8 +102,7 @@ _Static_assert(KP__MANY <= 64, "run_here has a bit for each that failed");
 static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint32_t many,
                      struct kp__todo *todo)
 {
-    int (*destroy)(kp_job *, void *) = pool->driver.destroy;
-    struct kp__job own, *job = destroy ? kp__job_borrow(pool, slots[0], &own) : NULL;
+    struct kp__job own, *job = pool->driver.destroy ? kp__job_borrow(pool, slots[0], &own) : NULL;
     uint64_t failed = 0;
 
     kp__step_aside(pool, todo);
@@ -113,7 +112,7 @@ static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint3
         int status = 0;
         if (job) {
             if (i > 0) kp__job_aim(job, slots[i]);
-            status = kp__job_call(job, destroy, KP__NEVER);
+            status = kp__job_call(job, KP__NEVER);
         }
         if (status < 0) failed |= (uint64_t)1 << i;
         tell_destroyed(pool, slots[i], status, job);

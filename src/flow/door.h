@@ -34,8 +34,9 @@ struct kp__pool *kp__enter(kp_pool *door, struct kp__todo *todo, int *code);
  * needed; the last one out frees a closed pool. */
 void kp__leave(struct kp__pool *pool, struct kp__todo *todo);
 
-/* The same, for a call that comes back: before a driver function, or to sleep. _aside: what is to
- * be destroyed stays in the to-do. kp__slip_out: there is no to-do, or all of it waits. */
+/* Give the lock back to run a function of the user's, or to sleep; and take it again
+ * (kp__step_in). Of the to-do, kp__step_out does all; kp__step_aside leaves in it what is to be
+ * destroyed, for later; kp__slip_out does nothing. */
 void kp__step_out(struct kp__pool *pool, struct kp__todo *todo);
 void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo);
 void kp__slip_out(struct kp__pool *pool);
@@ -89,10 +90,6 @@ static inline int64_t kp__ms_since(uint64_t then, uint64_t now) /* 0 if `then` i
 {
     return then && now > then ? (int64_t)((now - then) / 1000000) : 0;
 }
-
-/* For kp_use: sleep by the pool's clock; and a random number from its world. */
-void kp__pause_until(kp_pool *pool, uint64_t until_ns);
-uint64_t kp__random(kp_pool *pool);
 
 /* ---- the last one out (close.c) -------------------------------------------------------------- */
 

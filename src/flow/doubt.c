@@ -11,8 +11,6 @@
 #include "flow/job.h"
 #include "flow/peers.h"
 
-/* ---- what an answer says of other resources -------------------------------------------------- */
-
 void kp__doubt_others(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
@@ -20,13 +18,6 @@ void kp__doubt_others(struct kp__pool *pool, struct kp__slot *slot, struct kp__t
 
     if (!kp__peer_gone(&pool->core, slot, kp__time(pool), todo)) return;
     kp__event_within(pool, KP_EVENT_SUSPECT, sub, resource, KP_EGONE, NULL, todo);
-}
-
-void kp__doubts_after(const struct kp__job *job, struct kp__todo *todo)
-{
-    if (job->status == KP_EGONE) kp__doubt_others(job->pool, job->slot, todo);
-    else if (job->status >= 0 && job->face.kind == KP_JOB_VALIDATE)
-        kp__doubt_end(&job->pool->core, job->slot);
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */
@@ -38,8 +29,7 @@ static void finish(struct kp__job *job, struct kp__todo *todo)
     struct kp__slot *slot = job->slot;
     bool good = kp__job_is_good(job);
 
-    kp__tell_invalid(job, todo);
-    kp__doubts_after(job, todo);
+    kp__heed_answer(job, todo);
     kp__job_put(job);
     kp__tested(&pool->core, slot, good, kp__time(pool), todo);
     kp__tell_news(pool, todo);

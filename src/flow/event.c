@@ -162,6 +162,5 @@ int kp__misuse_by(kp_pool *door, kp_why *why, const char *sentence)
 int kp__no_pool(int code, kp_why *why, const char *sentence)
 {
     if (code == KP_EMISUSE) return kp__misuse(NULL, why, sentence);
-    kp__say(why, code, NULL);
-    return code;
+    return kp__say(why, code, NULL);
 }

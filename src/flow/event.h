@@ -50,8 +50,9 @@ int kp__no_pool(int code, kp_why *why, const char *sentence);
 
 /* ---- why not (why.c) ------------------------------------------------------------------------- */
 
-/* Fill *why, if there is one, with a code and a sentence; NULL: the sentence of the code. */
-void kp__say(kp_why *why, int code, const char *sentence);
+/* Fill *why, if there is one, with a code and a sentence; NULL: the sentence of the code. Returns
+ * the code. */
+int kp__say(kp_why *why, int code, const char *sentence);
 
 /* The same with the driver's vendor code, and its words if it had any. `why` is not NULL. */
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure);
@@ -67,9 +68,6 @@ void kp__say_key(kp_why *why, const struct kp__pool *pool, const struct kp__subp
 
 /* Put what a key is called before the sentence, in the same way. */
 void kp__say_whose(kp_why *why, const struct kp__pool *pool, kp_key key);
-
-/* Add that the last create failed, for this reason, of which it shows so many bytes at most. */
-void kp__say_last(kp_why *why, const char *text, size_t most);
 
 /* As much of a text as there is room for, in whole characters, and in one line: reasons often come
  * from a vendor's library, which may have lines of detail, and a line's end. */

@@ -44,14 +44,12 @@ static inline struct kp__subpool *pinned(struct kp__pool *pool, kp_key key)
 /* NULL: it may be looked up. Otherwise what is wrong with it. With the lock. */
 static const char *bad_key(struct kp__pool *pool, kp_key key)
 {
-    const char *sentence = NULL;
-
     if (kp__is_pinned(key))
         return find_pinned(pool, key) ? NULL
                                       : "this pinned key is not of this pool, or was unpinned, or "
                                         "was pinned before fork";
     if (kp__is_every_key(key)) return "KP_EVERY_KEY cannot be borrowed for; pass one key";
-    return kp__key_check(&pool->key_type, key, &sentence) == 0 ? NULL : sentence;
+    return kp__key_refused(&pool->key_type, key);
 }
 
 int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__todo *todo)

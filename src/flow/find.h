@@ -20,7 +20,8 @@ struct kp__subpool *kp__find_or_make(struct kp__pool *pool, kp_key key, kp_why *
 /* kp__find without interest, and the lane is left as it is; the key need not fit. */
 struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key);
 
-/* While a call has an interest in a key, the key is not forgotten and its lane stays shut. */
+/* While a call has an interest in a key, the key is not forgotten and its lane stays shut. `now`:
+ * when the call last wanted something of the key; sub->used_at: nothing. */
 void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 

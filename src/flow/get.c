@@ -15,7 +15,6 @@
 #include "flow/find.h"
 #include "flow/get.h"
 #include "flow/hit.h"
-#include "flow/job.h"
 #include "flow/lease.h"
 #include "flow/loop.h"
 #include "flow/resource.h"
@@ -224,7 +223,7 @@ static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp
                         : kp__check_key(g->pool, key, g->request->why, todo);
 
     if (code == 0 && g->pool->core.phase != KP__OPEN) {
-        kp__say(g->request->why, code = KP_ECLOSED, NULL);
+        code = kp__say(g->request->why, KP_ECLOSED, NULL);
         g->pool->core.seldom.refusals++;
     }
     return code;

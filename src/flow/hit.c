@@ -114,7 +114,8 @@ static KP__PART bool hit_pinned(const kp_pool *door, kp_key key, const char *tag
 /* The cell is not of the key that was asked for, without an ask. */
 static KP__APART int undo_and_get(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
-    return kp__unlend_and_get(door, key, NULL, site, out);
+    kp__unlend(out);
+    return kp__get(door, key, NULL, site, out);
 }
 
 /* A get by a brief key whose only resource may have a home. */

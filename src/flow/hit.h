@@ -114,10 +114,6 @@ int kp__get_from(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
 /* kp_get by a key that is not pinned, all ways but the shortest (hit_key.c). */
 int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
 
-/* Give back what was claimed by mistake, then go the long way. */
-int kp__unlend_and_get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
-                       kp_lease *out);
-
 /* The long way (get.c). */
 int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
 

@@ -10,13 +10,6 @@
 
 #include "core/guide.h"
 
-int kp__unlend_and_get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
-                       kp_lease *out)
-{
-    kp__unlend(out);
-    return kp__get(door, key, ask, site, out);
-}
-
 /* May it be a key of this pool? If not, the long way says what is wrong with it. */
 static bool fits(const kp_pool *door, kp_key key)
 {
@@ -81,7 +74,10 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
     kp__lend(cell, kp__lease_of_cell(number), word, ask ? ask->tag : NULL, site, out);
     bool is_of = to & KP__TO_LANE ? lane_is_of(cell, to & ~KP__TO_LANE, door, key)
                                   : kp__cell_is_of(cell, out, door, key);
-    if (!is_of) return kp__unlend_and_get(door, key, ask, site, out);
+    if (!is_of) {
+        kp__unlend(out);
+        return kp__get(door, key, ask, site, out);
+    }
     if (ask && ask->why) memset(ask->why, 0, sizeof *ask->why);
     return 0;
 }

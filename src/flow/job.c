@@ -10,7 +10,6 @@
 #include "flow/job.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/cancel.h"
 #include "base/check.h"
@@ -138,6 +137,21 @@ void kp__job_returned(struct kp__job *job, int status, void *resource)
     kp__job_await(job);
 }
 
+/* Call the function that it is a run of. `made`: where create puts its resource. */
+static int call_driver(struct kp__job *job, void **made)
+{
+    const kp_driver *driver = &job->pool->driver;
+    kp_job *face = &job->face;
+
+    switch (face->kind) {
+    case KP_JOB_CREATE: return driver->create(face, made);
+    case KP_JOB_VALIDATE: return driver->validate(face, face->resource);
+    case KP_JOB_RESET: return driver->reset(face, face->resource);
+    case KP_JOB_REVOKE: return driver->revoke(face, face->resource);
+    default: return driver->destroy(face, face->resource);
+    }
+}
+
 /* A job that nobody stood by was answered. */
 static void go_on(struct kp__job *job)
 {
@@ -223,9 +237,9 @@ static bool give_up(struct kp__job *job)
     return gave_up;
 }
 
-int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t until)
+int kp__job_call(struct kp__job *job, uint64_t until)
 {
-    int status = fn(&job->face, job->slot->resource);
+    int status = call_driver(job, NULL);
 
     if (status != KP_PENDING) {
         kp__job_returned(job, status, NULL);
@@ -238,34 +252,16 @@ int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t unti
     return job->status < 0 ? job->status : 0; /* a positive answer is not KP_PENDING */
 }
 
-struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own)
-{
-    struct kp__job *job = kp__job_take(pool, slot);
-
-    if (job) return job;
-    memset(own, 0, sizeof *own);
-    return own;
-}
-
 /* ---- nobody stands by ------------------------------------------------------------------------ */
 
 static void perform(struct kp__job *job)
 {
-    const kp_driver *driver = &job->pool->driver;
-    kp_job *face = &job->face;
     void *made = NULL;
-    int status, cancel = kp__cancel_hold();
+    int cancel = kp__cancel_hold(), status = call_driver(job, &made);
 
-    switch (face->kind) {
-    case KP_JOB_CREATE: status = driver->create(face, &made); break;
-    case KP_JOB_VALIDATE: status = driver->validate(face, face->resource); break;
-    case KP_JOB_RESET: status = driver->reset(face, face->resource); break;
-    case KP_JOB_REVOKE: status = driver->revoke(face, face->resource); break;
-    default: status = driver->destroy(face, face->resource); break;
-    }
     kp__cancel_free(cancel);
     if (status == KP_PENDING) return; /* it may be answered, and gone, already */
-    answer(face, status, made);
+    answer(&job->face, status, made);
 }
 
 /* If it has begun already, it was posted here to be hurried. */

@@ -55,8 +55,8 @@ bool kp__job_detach(struct kp__job *job); /* no longer stand by. False: the answ
 
 /* ---- their memory (jobs.c) ------------------------------------------------------------------- */
 
-/* Take a job for this slot, of those that the pool has memory for; NULL: all are in use. And give
- * it back. With the lock. */
+/* Take a job for this slot, to be begun by kp__job_init, of those that the pool has memory for;
+ * NULL: all are in use. And give it back. With the lock. */
 struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot);
 void kp__job_put(struct kp__job *job);
 
@@ -87,9 +87,13 @@ bool kp__return_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t se
 
 /* Does the answer to a validate or reset leave the resource as good as it was? One that was called
  * off because its pool closes does: it says nothing, unless that the peer is gone. With the lock.
- * If not, send the event, but not of one that was called off; the lock is given back meanwhile. */
+ */
 bool kp__job_is_good(const struct kp__job *job);
-void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo);
+
+/* Act on that answer: if the resource is bad, and the job was not called off, send the event. After
+ * a good validate it is no longer in doubt; if its peer is gone (KP_EGONE), the others of its key
+ * are. With the lock, which is given back meanwhile. */
+void kp__heed_answer(const struct kp__job *job, struct kp__todo *todo);
 
 /* ---- run ------------------------------------------------------------------------------------- */
 
@@ -99,9 +103,9 @@ void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo);
  * sent. */
 bool kp__stands_by(const struct kp__pool *pool);
 
-/* Call validate, reset or destroy for a slot, and stand by, as kp__lent_call does. Without the
+/* Run one that validates, resets or destroys, and stand by, as kp__lent_call does. Without the
  * lock, and with pthread_cancel held off (base/cancel.h). */
-int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t until);
+int kp__job_call(struct kp__job *job, uint64_t until);
 
 /* Nobody will stand by: from now on it may be hurried, and called off. With the lock, before that
  * is given back to send it. */
@@ -148,12 +152,5 @@ void kp__revoke_finish(struct kp__job *job);
 void kp__test_finish(struct kp__job *job);
 void kp__check_finish(struct kp__job *job);
 void kp__return_finish(struct kp__job *job);
-
-/* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
-
-/* Act on the answer to a validate or reset: after a good validate its resource is no longer in
- * doubt; if its peer is gone (KP_EGONE), the others of its key are. With the lock, given back
- * meanwhile. */
-void kp__doubts_after(const struct kp__job *job, struct kp__todo *todo);
 
 #endif

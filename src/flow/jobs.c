@@ -4,6 +4,8 @@
  * is found out as long as the pool lives. A pool in which nobody may stand by a job has room for
  * one per resource, which costs no memory until so many are under way at once.
  */
+#include <string.h>
+
 #include "base/check.h"
 #include "flow/door.h"
 #include "flow/job.h"
@@ -19,12 +21,7 @@ struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
 
     /* one per slot at a time: nobody shares what is being made, checked or reset */
     KP__DCHECK(!slot->errand->job);
-    if (!job) return NULL;
-    kp__errand(&pool->core, slot)->job = job;
-    /* relaxed: nobody else knows the job yet */
-    atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
-    job->pool = pool;
-    job->slot = slot;
+    if (job) kp__errand(&pool->core, slot)->job = job;
     return job;
 }
 
@@ -33,6 +30,15 @@ struct kp__job *kp__job_make(struct kp__pool *pool, struct kp__slot *slot)
     struct kp__job *job = kp__job_take(pool, slot);
 
     return job || !kp__make_room(pool) ? job : kp__job_take(pool, slot);
+}
+
+struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own)
+{
+    struct kp__job *job = kp__job_take(pool, slot);
+
+    if (job) return job;
+    memset(own, 0, sizeof *own);
+    return own;
 }
 
 void kp__job_put(struct kp__job *job)

@@ -109,27 +109,20 @@ struct kp__form *kp__form_of(const kp_key_type *type)
 
 /* ---- is the key one of this type? ----------------------------------------------------------- */
 
-int kp__key_check(const kp_key_type *type, kp_key key, const char **sentence)
+const char *kp__key_refused(const kp_key_type *type, kp_key key)
 {
-    const char *wrong = NULL;
-    if (key.size == SIZE_MAX) {
-        wrong = "KP_EVERY_KEY stands for all keys; pass one key";
-    } else if (is_bytes(type)) {
+    if (key.size == SIZE_MAX) return "KP_EVERY_KEY stands for all keys; pass one key";
+    if (is_bytes(type)) {
         if (key.size & KP_STRUCT_KEY)
-            wrong = "a struct key needs key_type.fields: as bytes, its padding would be compared";
-        else if (key.size > SIZE_MOST)
-            wrong = "the key is too large: it must be below 4 GiB";
-        else if (!key.data && key.size > 0)
-            wrong = "the key has a size but its data is NULL";
-    } else if (!(key.size & KP_STRUCT_KEY)) {
-        wrong = "the keys of this pool are structs and this one is bytes: pass KP_KEY(&key)";
-    } else if ((key.size ^ KP_STRUCT_KEY) != type->size) {
-        wrong = "the key is a struct of another size than key_type.size: is it of another type?";
-    } else if (!key.data) {
-        wrong = "the key is a NULL pointer to a struct";
+            return "a struct key needs key_type.fields: as bytes, its padding would be compared";
+        if (key.size > SIZE_MOST) return "the key is too large: it must be below 4 GiB";
+        return !key.data && key.size > 0 ? "the key has a size but its data is NULL" : NULL;
     }
-    *sentence = wrong;
-    return wrong ? KP_EMISUSE : 0;
+    if (!(key.size & KP_STRUCT_KEY))
+        return "the keys of this pool are structs and this one is bytes: pass KP_KEY(&key)";
+    if ((key.size ^ KP_STRUCT_KEY) != type->size)
+        return "the key is a struct of another size than key_type.size: is it of another type?";
+    return key.data ? NULL : "the key is a NULL pointer to a struct";
 }
 
 /* ---- hash ----------------------------------------------------------------------------------- */

@@ -28,10 +28,10 @@ struct kp__form *kp__form_of(const kp_key_type *type);
  * ("key_type.size") and a static sentence that says why; else NULL. */
 const char *kp__key_type_refused(const kp_key_type *type, const char **sentence);
 
-/* 0; or KP_EMISUSE, and a static sentence that says what was most likely done. */
-int kp__key_check(const kp_key_type *type, kp_key key, const char **sentence);
+/* NULL: the key is one of this type. Else a static sentence that says what was most likely done. */
+const char *kp__key_refused(const kp_key_type *type, kp_key key);
 
-/* The functions below take keys that kp__key_check accepted. */
+/* The functions below take keys that kp__key_refused did not refuse. */
 
 /* Keyed by the seed against flooding; never 0. Equal keys have equal hashes. */
 uint64_t kp__key_hash(const kp_key_type *type, const uint64_t seed[2], kp_key key);
@@ -60,7 +60,7 @@ static inline kp_key kp__key_stored(const kp_key_type *type, const void *copied,
 }
 
 /* Write the key as text, in the manner of snprintf: printable bytes as they are, backslash doubled,
- * others \xNN; fields as name=value,name=value. Takes any key, even one that kp__key_check refuses.
+ * others \xNN; fields as name=value,name=value. Takes any key, even one that is refused.
  * Calls key_type.text if there is one: then not under a lock. _plain: never calls it. */
 size_t kp__key_print(const kp_key_type *type, kp_key key, char *buf, size_t size);
 size_t kp__key_print_plain(const kp_key_type *type, kp_key key, char *buf, size_t size);

@@ -38,7 +38,7 @@ void kp_lease_reuse(kp_lease *lease, bool reuse)
     kp__leave(h.pool, &todo);
 }
 
-/* As of a circuit that creates have moved (create.c). */
+/* A report has opened its key's circuit, or closed it. */
 static void tell_circuit(struct kp__pool *pool, struct kp__subpool *sub, bool opened,
                          const kp_why *why, struct kp__todo *todo)
 {

@@ -330,10 +330,7 @@ int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struc
     *out = NULL;
     if ((code = check_fields(&given, why)) != 0) return code;
     if ((code = contradiction(&given, why)) != 0) return code;
-    if ((r = kp__alloc(world, sizeof *r, 16)) == NULL) {
-        kp__say(why, KP_ENOMEM, NULL);
-        return KP_ENOMEM;
-    }
+    if ((r = kp__alloc(world, sizeof *r, 16)) == NULL) return kp__say(why, KP_ENOMEM, NULL);
     fill_counts(r, &given);
     fill_times(r, &given);
     fill_choices(r, &given);

@@ -115,10 +115,9 @@ static bool apply(const struct change *c, struct kp__subpool *sub, struct kp__ru
     struct kp__pool *pool = c->pool;
     struct kp__budget *was[KP__GROUPS] = { kp__group_budget(sub, 0), kp__group_budget(sub, 1) };
     bool tripped = sub->rare->health.tripped;
-    struct kp__rules *old;
 
     kp__note_rules(pool, rules);
-    kp__table_rule(&pool->core, sub, rules, group, &old);
+    kp__table_rule(&pool->core, sub, rules, group);
     bool closed = tripped && !sub->rare->health.tripped;
     for (int g = 0; g < KP__GROUPS; g++) /* a group that the key left has room now */
         if (was[g] && was[g] != kp__group_budget(sub, g))
@@ -215,11 +214,9 @@ static int set_key(const struct change *c, kp_key key)
     static const char being_made[] =
         "this key is being made: try again when limits_for has returned";
     struct kp__subpool *sub = kp__find(c->pool, key);
-    int code = KP_ENOTFOUND;
 
-    if (!sub) return code;
-    if (sub->rules) code = set_one(c, sub);
-    else kp__say(c->why, code, being_made);
+    if (!sub) return KP_ENOTFOUND;
+    int code = sub->rules ? set_one(c, sub) : kp__say(c->why, KP_ENOTFOUND, being_made);
     kp__lose_interest(c->pool, sub, sub->used_at);
     return code;
 }

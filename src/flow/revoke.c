@@ -11,20 +11,6 @@
 #include "flow/job.h"
 #include "flow/resource.h"
 
-/* With the lock, given back meanwhile. */
-static void tell(struct kp__pool *pool, struct kp__subpool *sub, kp_event *event, int status,
-                 const struct kp__failure *failure, struct kp__todo *todo)
-{
-    kp_why why;
-
-    if (status < 0) {
-        kp__say_failure(&why, status, failure);
-        event->code = status;
-        event->why = &why;
-    }
-    kp__send_within(pool, sub, event, todo);
-}
-
 void kp__revoke_finish(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
@@ -33,6 +19,7 @@ void kp__revoke_finish(struct kp__job *job)
     struct kp__failure failure = job->failure;
     int status = job->status;
     struct kp__notice n;
+    kp_why why;
     struct kp__todo todo;
 
     kp__come_in(pool, &todo);
@@ -41,9 +28,14 @@ void kp__revoke_finish(struct kp__job *job)
     const struct kp__seat *out = kp__revoke_end(&pool->core, slot, status >= 0, now, &todo);
     kp__tell_news(pool, &todo);
     if (out && pool->on_event) {
-        kp__notice(pool, slot, out, status < 0 ? KP_EVENT_REVOKE_FAILED : KP_EVENT_REVOKED, now,
-                   &n);
-        tell(pool, sub, &n.event, status, &failure, &todo);
+        kp__notice(pool, slot, out, KP_EVENT_REVOKED, now, &n);
+        if (status < 0) {
+            kp__say_failure(&why, status, &failure);
+            n.event.kind = KP_EVENT_REVOKE_FAILED;
+            n.event.code = status;
+            n.event.why = &why;
+        }
+        kp__send_within(pool, sub, &n.event, &todo);
     }
     kp__leave(pool, &todo);
 }

@@ -66,12 +66,12 @@ static int make_group(struct kp__pool *pool, int which, int64_t id)
         kp__step_in(pool);
         if (!group) return KP_ENOMEM;
         group->serial = 0;
-        kp__list_init(&group->spare);
-        kp__list_push_back(&core->spare_groups, &group->spare);
+        kp__list_init(&group->link);
+        kp__list_push_back(&core->spare_groups, &group->link);
     }
     if (kp__group_find(core, which, id)) return 0;
-    group = KP__OF(kp__list_first(&core->spare_groups), struct kp__group, spare);
-    kp__list_remove(&group->spare);
+    group = KP__OF(kp__list_first(&core->spare_groups), struct kp__group, link);
+    kp__list_remove(&group->link);
     kp__group_enter(core, group, which, id);
     return 0;
 }
@@ -187,7 +187,7 @@ static void refuse(struct kp__pool *pool, struct kp__subpool *sub, int code, con
 
 int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 {
-    struct kp__rules *rules, *old = NULL;
+    struct kp__rules *rules;
     struct kp__group *group[KP__GROUPS_AND_PAIR];
     struct kp__todo todo;
 
@@ -199,7 +199,7 @@ int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     sub->ruling = false;
     if (code == 0) {
         kp__note_rules(pool, rules);
-        kp__table_rule(&pool->core, sub, rules, group, &old);
+        kp__table_rule(&pool->core, sub, rules, group);
         if (rules->prefill && rules->min_live > 0) sub->refill = true;
         if (sub->refill) kp__file_sub(&pool->core, sub, kp__time(pool)); /* kp_warm sets it, too */
         kp__settle(&pool->core, sub, kp__time(pool), &todo);

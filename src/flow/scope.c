@@ -94,8 +94,7 @@ static void push_lease(kp_scope *scope, const kp_lease *lease)
 
 static int no_memory(const kp_ask *ask)
 {
-    kp__say(ask ? ask->why : NULL, KP_ENOMEM, "out of memory: the scope cannot grow");
-    return KP_ENOMEM;
+    return kp__say(ask ? ask->why : NULL, KP_ENOMEM, "out of memory: the scope cannot grow");
 }
 
 int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask, kp_lease *out)

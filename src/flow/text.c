@@ -221,9 +221,8 @@ static int no_option(kp_why *why, const char *name)
 {
     char text[101];
 
-    kp__say(why, KP_ENOTFOUND, NULL);
-    if (!why) return KP_ENOTFOUND;
-    snprintf(why->text, sizeof why->text, "there is no option %s", shown(name, text, sizeof text));
+    kp__say(why, KP_ENOTFOUND, "there is no option ");
+    if (why) kp__say_more(why, "%s", shown(name, text, sizeof text));
     return KP_ENOTFOUND;
 }
 

@@ -21,18 +21,6 @@ int64_t kp__ms_up(uint64_t ns)
     return (int64_t)(ns / 1000000 + (ns % 1000000 != 0));
 }
 
-void kp__pause_until(kp_pool *door, uint64_t until_ns)
-{
-    uint32_t word = 0;
-
-    while (kp__now(&door->world) < until_ns) door->world.park(&word, 0, until_ns, door->world.ctx);
-}
-
-uint64_t kp__random(kp_pool *door)
-{
-    return door->world.random(door->world.ctx);
-}
-
 uint64_t kp_now_ns(kp_pool *door)
 {
     /* acquire: pairs with the release in leave_last (door.c) */

@@ -50,8 +50,9 @@ static uint64_t next_at(struct series *s, int status)
     if (!s->helps) return 0;
     uint64_t now = kp_now_ns(use->pool);
     if (now == 0 || now >= s->until_ns) return 0;       /* gone, or too late */
+    const struct kp__world *world = &use->pool->world;
     int64_t pause = kp_schedule_pause_ms(&use->plan.schedule, s->retry,
-                                         kp__ms_up(now - s->began_ns), kp__random(use->pool));
+                                         kp__ms_up(now - s->began_ns), world->random(world->ctx));
     if (pause < 0) return 0;
     uint64_t then = kp__after(now, pause);
     return then < s->until_ns ? then : 0;       /* else too late, or never */
@@ -125,6 +126,13 @@ static bool falls_back(int status)
            status == KP_EFULL;
 }
 
+/* Sleep by the pool's clock. Apart, so that an attempt that goes well sets up nothing for it. */
+static KP__APART void sleep_until(const struct kp__world *world, uint64_t until_ns)
+{
+    uint32_t word = 0;
+    while (kp__now(world) < until_ns) world->park(&word, 0, until_ns, world->ctx);
+}
+
 /* `next`: whether another key is to be tried after the last attempt. */
 static int try_key(const struct use *use, kp_key key, uint64_t until_ns, bool *next)
 {
@@ -133,7 +141,7 @@ static int try_key(const struct use *use, kp_key key, uint64_t until_ns, bool *n
     for (;; s.retry++) {
         status = attempt(&s);
         if (!s.next_ns) break;
-        kp__pause_until(use->pool, s.next_ns);
+        sleep_until(&use->pool->world, s.next_ns);
     }
     *next = s.helps || falls_back(status);
     return status;

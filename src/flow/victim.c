@@ -17,8 +17,6 @@
  * whoever is next, as soon as the victim is gone (kp__waive). If a request of the heir would evict
  * before that, it takes over the waived victim instead, and becomes its sponsor.
  */
-#include "core/circuit.h"
-#include "core/serve.h"
 #include "flow/door.h"
 #include "flow/get.h"
 #include "flow/job.h"

@@ -78,7 +78,7 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     withdraw(g, now, todo);
     if (!late) give_up_making(g, checking, now, todo);
     else if (r->at_once) r->grant.code = KP_EAGAIN; /* it is not to wait */
-    /* else it has a time of its own */
+    /* a job that has a time of its own goes on until that is over */
     return job && now >= job->until ? kp__job_hurry_begin(job) : NULL;
 }
 

@@ -231,9 +231,7 @@ static int refuse_warm(struct kp__pool *pool, bool keys, const kp_ask *ask, kp_w
                 "warm in the background (ask NULL)";
     if (!keys) wrong = "kp_warm: keys is NULL, but count is not 0";
     if (wrong) return kp__misuse_within(pool, todo, why, wrong);
-    if (pool->core.phase == KP__OPEN) return 0;
-    kp__say(why, KP_ECLOSED, NULL);
-    return KP_ECLOSED;
+    return pool->core.phase == KP__OPEN ? 0 : kp__say(why, KP_ECLOSED, NULL);
 }
 
 int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *ask)

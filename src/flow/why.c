@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "core/background.h"
 #include "core/serve.h"
 #include "flow/door.h"
@@ -49,15 +48,16 @@ void kp__copy_line(char *to, size_t room, const char *text)
     while (length > 0 && to[length - 1] == ' ') to[--length] = 0;
 }
 
-void kp__say(kp_why *why, int code, const char *sentence)
+int kp__say(kp_why *why, int code, const char *sentence)
 {
     const kp_error *error = kp_error_find(code);
 
-    if (!why) return;
+    if (!why) return code;
     memset(why, 0, sizeof *why);
     why->code = code;
     if (error->code && error->retry == KP_RETRY_NEVER) why->retry_after_ms = KP_OFF;
     copy_text(why->text, sizeof why->text, sentence ? sentence : error->sentence);
+    return code;
 }
 
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure)
@@ -79,7 +79,8 @@ void kp__say_more(kp_why *why, const char *format, ...)
     memset(why->text + left, '.', end - left); /* up to the end, so that nothing can follow */
 }
 
-void kp__say_last(kp_why *why, const char *text, size_t most)
+/* Add that the last create failed, for this reason, of which it shows so many bytes at most. */
+static void say_last(kp_why *why, const char *text, size_t most)
 {
     size_t length = strlen(text);
 
@@ -150,15 +151,6 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     if (tag) copy_text(why->oldest_tag, sizeof why->oldest_tag, tag);
 }
 
-/* The thread that has held a resource of this key for the longest time; 0: not known. Something of
- * this key is lent. */
-static uint32_t oldest_thread(const struct kp__subpool *sub)
-{
-    const struct kp__slot *slot = NULL;
-
-    return longest_lease(sub, &slot)->thread_id;
-}
-
 /* Others that are not to be lent again (kp_rotate, a peer that is gone) were not named by a caller
  * who may have one of them. */
 static bool holds_invalidated(const struct kp__subpool *sub)
@@ -170,40 +162,40 @@ static bool holds_invalidated(const struct kp__subpool *sub)
     return false;
 }
 
-/* What binds the first of those ahead, if they are what this request waited for; else NULL. */
-static const char *bound_of_first(const struct kp__request *request, uint32_t ahead)
+/* What binds the first of those ahead, if they are what this request waited for. */
+static enum kp__limit bound_of_first(const struct kp__request *request, uint32_t ahead)
 {
     const struct kp__request *first = ahead > 0 ? kp__head(request->sub) : NULL;
 
-    if (!first || request->limit != KP__BY_WAIT_ORDER) return NULL;
-    return kp__limit_name[first->limit];
+    if (!first || request->limit != KP__BY_WAIT_ORDER) return KP__NOT_BOUND;
+    return (enum kp__limit)first->limit;
 }
 
 static void say_timeout(const struct kp__core *core, const struct kp__request *request, kp_why *why)
 {
     const struct kp__subpool *sub = request->sub;
     const struct kp__failure *last = sub->rare->health.last;
-    const char *first = bound_of_first(request, why->ahead), *bound = first ? first : why->limit;
+    enum kp__limit first = bound_of_first(request, why->ahead);
 
     why->text[0] = 0;
     kp__say_more(why,
                  "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
                  ", creating %" PRIu32 "), %" PRIu32 " ahead",
                  why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
-    if (first) kp__say_more(why, ", the first by %s", first);
+    if (first) kp__say_more(why, ", the first by %s", kp__limit_name[first]);
     /* before what is in fields of its own, if there is no room for all */
-    if (last && sub->rare->health.failures > 0)
-        kp__say_last(why, kp__failure_text(last), 150);
-    if (strcmp(bound, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
+    if (last && sub->rare->health.failures > 0) say_last(why, kp__failure_text(last), 150);
+    if (request->limit == KP__BY_POOL_LIVE || first == KP__BY_POOL_LIVE)
         kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
                      core->live.used, core->live.cap, core->count[KP__IDLE]);
     if (holds_invalidated(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
-    if (why->oldest_tag[0]) {
+    if (why->oldest_tag[0]) { /* so something is lent */
+        const struct kp__slot *slot;
+        uint32_t thread = longest_lease(sub, &slot)->thread_id;
         kp__say_more(why, "; oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms,
                      why->oldest_tag);
-        uint32_t thread = oldest_thread(sub);
         if (thread) kp__say_more(why, " (thread %" PRIu32 ")", thread);
     }
 }
@@ -224,7 +216,7 @@ void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     why->retry_after_ms = ms_until(circuit->until, now);
     if (cause) {
         why->vendor_code = cause->vendor_code;
-        kp__say_last(why, kp__failure_text(cause), 100);
+        say_last(why, kp__failure_text(cause), 100);
     } else {
         kp__circuit_tell(circuit, why);
     }
@@ -273,12 +265,12 @@ void kp__say_cold(struct kp__pool *pool, struct kp__subpool *sub, uint64_t since
     count_key(sub, now, why);
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[limit]);
     why->waited_ms = kp__ms_since(since, now);
-    kp__say_more(why, " is not warm after %" PRId64 " ms", why->waited_ms);
-    kp__say_more(why, ": limited by %s (live %" PRIu32 ")", why->limit, why->live);
+    kp__say_more(why, " is not warm after %" PRId64 " ms: limited by %s (live %" PRIu32 ")",
+                 why->waited_ms, why->limit, why->live);
     kp__say_rest(&pool->core, sub, now, why);
     if (!last || sub->rare->health.failures == 0) return;
     why->vendor_code = last->vendor_code;
-    kp__say_last(why, kp__failure_text(last), 140);
+    say_last(why, kp__failure_text(last), 140);
 }
 
 /* Where that of the code would mislead: no limit is reached. NULL: elsewhere. */
@@ -312,7 +304,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
         why->vendor_code = cause.vendor_code;
         memcpy(why->field, cause.field, sizeof why->field);
         if (cause.code == code) memcpy(why->text, cause.text, sizeof why->text);
-        else kp__say_last(why, cause.text, 100);
+        else say_last(why, cause.text, 100);
     } else if (code == KP_EAGAIN || code == KP_EFULL) {
         kp__say_more(why, " (limit: %s)", why->limit);
     }

@@ -94,10 +94,10 @@ static inline void stage_count_spare(const struct stage *s, const struct kp__sub
     bool spare = s->core.evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
                  live > sub->rules->min_live && live > sub->rules->floor;
 
-    assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__POOL]),
+    assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__POOL].node),
                      spare && s->core.live.cap < KP__UNBOUND);
     for (int g = 0; g < KP__GROUPS_AND_PAIR; g++)
-        assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__GROUP_0 + g]),
+        assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__GROUP_0 + g].node),
                          spare && sub->contest->group[g]);
 }
 
@@ -233,7 +233,7 @@ static inline void stage_check(struct stage *s)
         lent += sub->lent_permits;
         live += stage_live(sub);
         starved += sub->contest->lacks != NULL;
-        spare += kp__heap_holds(&sub->contest->evict[KP__POOL]);
+        spare += kp__heap_holds(&sub->contest->evict[KP__POOL].node);
         assert_int_equal(sub->contest->lacks != NULL, kp__heap_holds(&sub->contest->starved));
         if (sub->contest->lacks) assert_true(sub->waiting > 0);
         if (sub->rules && core->phase == KP__OPEN && !stage_invited(s)) {

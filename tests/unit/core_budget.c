@@ -330,11 +330,11 @@ static void a_stale_rank_must_be_put_right_in_every_heap(void **state)
     stage_give(&s, a1, 0, true);
     assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget), b1);
     assert_int_equal(a->contest->evict_rank, 3);
-    assert_ptr_equal(kp__heap_top(&s.core.live.evictable), &b->contest->evict[KP__POOL]);
+    assert_ptr_equal(kp__heap_top(&s.core.live.evictable), &b->contest->evict[KP__POOL].node);
     assert_ptr_equal(kp__heap_top(&s.groups[0].budget.evictable),
-                     &b->contest->evict[KP__GROUP_0]);
+                     &b->contest->evict[KP__GROUP_0].node);
     assert_ptr_equal(kp__heap_top(&s.groups[1].budget.evictable),
-                     &b->contest->evict[KP__GROUP_1]);
+                     &b->contest->evict[KP__GROUP_1].node);
     stage_close(&s);
 }
 

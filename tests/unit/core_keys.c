@@ -182,24 +182,22 @@ static void a_key_without_rules_must_queue_in_order_of_arrival(void **state)
 
 /* ---- rules ----------------------------------------------------------------------------------- */
 
-static void rules_must_come_back_when_nobody_uses_them_any_more(void **state)
+static void rules_must_be_counted_by_the_keys_that_have_them(void **state)
 {
     struct stage s;
     struct kp__group *none[KP__GROUPS_AND_PAIR] = { NULL };
-    struct kp__rules other = stage_rules(), *old = &other;
+    struct kp__rules other = stage_rules();
 
     (void)state;
     stage_open(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     assert_int_equal(s.rules.refs, 3); /* the pool's own is one */
     other.refs = 0;
-    kp__table_rule(&s.core, a, &other, none, &old);
-    assert_null(old);
+    kp__table_rule(&s.core, a, &other, none);
     assert_int_equal(other.refs, 1);
     assert_int_equal(s.rules.refs, 2);
-    s.rules.refs = 1;
-    kp__table_rule(&s.core, b, &other, none, &old);
-    assert_ptr_equal(old, &s.rules);
+    kp__table_rule(&s.core, b, &other, none);
+    assert_int_equal(s.rules.refs, 1);
     assert_ptr_equal(b->rules, &other);
     assert_int_equal(other.refs, 2);
     stage_close(&s);
@@ -477,7 +475,7 @@ int main(void)
         cmocka_unit_test(a_queue_must_be_in_order_of_arrival_whoever_comes_back),
         cmocka_unit_test(the_last_one_must_be_first_with_wait_lifo_in_every_queue),
         cmocka_unit_test(a_key_without_rules_must_queue_in_order_of_arrival),
-        cmocka_unit_test(rules_must_come_back_when_nobody_uses_them_any_more),
+        cmocka_unit_test(rules_must_be_counted_by_the_keys_that_have_them),
         cmocka_unit_test(the_pool_must_need_a_clock_once_a_rule_does),
         cmocka_unit_test(what_the_keys_are_to_keep_must_be_added_up_over_those_there_are),
         cmocka_unit_test(new_rules_must_take_a_key_out_of_the_heap_of_what_it_lacked),

@@ -171,13 +171,11 @@ static inline uint64_t stage_due_at(const struct stage *s, const struct kp__subp
 static inline struct kp__subpool *stage_key(struct stage *s)
 {
     struct kp__group *none[KP__GROUPS_AND_PAIR] = { NULL };
-    struct kp__rules *old;
 
     stage_room(s);
     struct kp__subpool *sub = kp__table_make(&s->core, ++s->next_hash * 0x9e3779b97f4a7c15u);
     assert_non_null(sub);
-    kp__table_rule(&s->core, sub, &s->rules, none, &old);
-    assert_null(old);
+    kp__table_rule(&s->core, sub, &s->rules, none);
     stage_check(s);
     return sub;
 }
@@ -202,10 +200,9 @@ static inline void stage_rule(struct stage *s, struct kp__subpool *sub, struct k
 {
     struct kp__group *groups[KP__GROUPS_AND_PAIR] = { group0 >= 0 ? &s->groups[group0] : NULL,
                                              group1 >= 0 ? &s->groups[group1] : NULL };
-    struct kp__rules *old;
 
     if (groups[0] && groups[1]) groups[KP__PAIR] = stage_pair(s, groups[0], groups[1]);
-    kp__table_rule(&s->core, sub, rules, groups, &old);
+    kp__table_rule(&s->core, sub, rules, groups);
     kp__settle(&s->core, sub, s->now, &s->todo);
     stage_check(s);
 }

@@ -270,7 +270,7 @@ static void a_group_must_go_with_its_last_key_whatever_was_promised_there(void *
         struct kp__slot *victim = await_victim(&s, b, &r);
         stage_rule(&s, b, &s.rules, -1, -1);
         assert_null(kp__group_find(&s.core, 0, 100));
-        assert_ptr_equal(kp__list_first(&s.core.spare_groups), &s.groups[0].spare);
+        assert_ptr_equal(kp__list_first(&s.core.spare_groups), &s.groups[0].link);
         if (i == 0) give_up(&s, &r);
         gone(&s, victim);
         assert_int_equal(s.groups[0].budget.used, 0);
@@ -290,8 +290,8 @@ static void a_group_that_is_made_of_a_spare_one_must_keep_its_serial_number(void
     struct kp__subpool *sub = stage_key(&s);
     stage_rule(&s, sub, &s.rules, 1, -1);
     stage_rule(&s, sub, &s.rules, -1, -1);
-    assert_ptr_equal(kp__list_first(&s.core.spare_groups), &s.groups[1].spare);
-    kp__list_remove(&s.groups[1].spare);
+    assert_ptr_equal(kp__list_first(&s.core.spare_groups), &s.groups[1].link);
+    kp__list_remove(&s.groups[1].link);
     stage_group(&s, 1, 1, 3);
     assert_int_equal(s.groups[1].serial, 2);
     assert_int_equal(s.core.group_serials, 2);
