@@ -98,7 +98,7 @@ static bool key_binds(const struct kp__subpool *sub)
     if (sub->count[KP__CREATING] || sub->count[KP__CLOSING] || sub->contest->promised) return false;
     if ((int64_t)sub->lent_permits >= r->max_lent) return true;
     if (sub->rare->draining) return false; /* it has a seat, which is kept for another key */
-    return !sub->count[KP__IDLE] && r->reserve == 0 && lent >= r->max_live;
+    return !sub->count[KP__IDLE] && lent >= r->max_live + r->reserve;
 }
 
 static bool is_group_full(const struct kp__subpool *sub, int which)
