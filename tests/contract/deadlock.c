@@ -432,30 +432,6 @@ static void an_idle_one_that_is_kept_elsewhere_must_keep_it_from_being_one(void 
     contract_end(&c);
 }
 
-/* Its own two are all that its key may have. One of them has a seat, which it would get if another
- * key did not wait for the room: that gets it from somebody who is awake. */
-static void a_seat_that_is_kept_for_another_key_is_no_deadlock(void **state)
-{
-    contract c;
-    kp_lease mine[4];
-    getter awake, other;
-    (void)state;
-    begin(&c, KP_DEADLOCK_REFUSE);
-    c.options.limits.sharing = c.options.limits.max_live = 2;
-    c.options.budget.max_live = 3;
-    contract_open(&c);
-    contract_take_all(&c, A, mine, 3);
-    contract_start_as(&c, &awake, 1, (getter){ .key = B, .hold_ms = 50 });
-    contract_start_as(&c, &other, 1, (getter){ .key = kp_str("c"), .hold_ms = 10 });
-    (void)kp_sim_settle(c.sim);
-    (void)contract_take(&c, A, &mine[3]);
-    assert_int_equal(kp_sim_now_ms(c.sim), 50);
-    contract_give_all(&c, mine, 4);
-    kp_sim_join(c.sim, 0);
-    assert_int_equal(awake.rc + other.rc, 0);
-    contract_end(&c);
-}
-
 /* To ask for one only if it is there is the way out of deadlocks. */
 static void who_does_not_wait_is_in_no_deadlock(void **state)
 {
@@ -491,7 +467,6 @@ int main(void)
         cmocka_unit_test(what_is_under_way_must_keep_it_from_being_one),
         cmocka_unit_test(room_in_reserve_must_keep_it_from_being_one),
         cmocka_unit_test(an_idle_one_that_is_kept_elsewhere_must_keep_it_from_being_one),
-        cmocka_unit_test(a_seat_that_is_kept_for_another_key_is_no_deadlock),
         cmocka_unit_test(who_does_not_wait_is_in_no_deadlock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
