@@ -291,11 +291,16 @@ static void who_is_told_a_failure_must_be_told_when_the_rate_lets_another_begin(
     struct getter g = { .key = "a", .within_ms = 5000 };
 
     (void)state;
-    open_stage((kp_options){ .limits = { .retry_first_ms = KP_NONE },
+    open_stage((kp_options){ .limits = { .retry_first_ms = 100, .retry_max_ms = 100 },
                              .budget = { .create_rate = 2, .create_burst = 1 } },
                lines);
     assert_int_equal(ask(&g), KP_ECREATE);
     assert_int_equal(g.why.retry_after_ms, 500);
+    g.within_ms = KP_NONE;
+    assert_int_equal(ask(&g), KP_EAGAIN);
+    assert_string_equal(g.why.limit, "retry_first_ms");
+    assert_int_equal(g.why.retry_after_ms, 500);
+    g.within_ms = 5000;
     assert_int_equal(ask(&g), 0);
     assert_int_equal(g.took_ms, 500);
     close_stage();

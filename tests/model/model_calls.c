@@ -260,7 +260,8 @@ static void explain(const struct model *m, struct model_request *r)
     why->waited_ms = (int64_t)((m->now - r->began) / 1000000);
     uint64_t at = k->tripped ? k->open_until : k->back_off;
     if (k->last_until > at) at = k->last_until; /* a failure that is kept */
-    bool creates = r->code == KP_ECREATE || strcmp(r->bound, "budget.create_rate") == 0;
+    bool creates = r->code == KP_ECREATE || strcmp(r->bound, "budget.create_rate") == 0 ||
+                   strcmp(r->bound, "retry_first_ms") == 0;
     if (creates && m_token_at(m, m->now) > at) at = m_token_at(m, m->now);
     if (strcmp(r->bound, "refuse_late") == 0) at = r->again;
     if (kp_error_find(r->code)->retry == KP_RETRY_NEVER) at = FOREVER;
