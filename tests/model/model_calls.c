@@ -120,6 +120,7 @@ static void give_up(struct model *m, struct model_request *r)
     int head = m_head(m, r->key);
     const char *bound = head != NOBODY ? m->request[head].limit : r->limit;
 
+    m_probe_end(m, r);
     m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
              late && checking ? "deadline" : r->limit);
     m_settle(m, r->key);
