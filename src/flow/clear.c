@@ -163,15 +163,25 @@ static bool is_of(const struct kp__seat *seat, uint32_t era)
     return (int32_t)(seat->era - era) <= 0;
 }
 
-/* How many leases are out that began in this era or before, and how many are being destroyed. */
-static int64_t still_out(const struct kp__subpool *sub, uint32_t era)
+/* How many leases of this slot are out that began in this era or before. */
+static int64_t leases_of(const struct kp__slot *slot, uint32_t era)
+{
+    int64_t out = 0;
+
+    for (uint32_t i = 0; i < slot->errand->seats; i++)
+        out += kp__seat_at(slot, i)->lent && is_of(kp__seat_at(slot, i), era);
+    return out;
+}
+
+/* How many are out, and how many are being destroyed. `doomed`: only of what is not to be lent
+ * again. */
+static int64_t still_out(const struct kp__subpool *sub, uint32_t era, bool doomed)
 {
     const struct kp__slot *slot = NULL;
     int64_t out = sub->count[KP__CLOSING];
 
     while ((slot = kp__next_slot(KP__SLOTS(sub, KP__LENT), slot)) != NULL)
-        for (uint32_t i = 0; i < slot->errand->seats; i++)
-            out += kp__seat_at(slot, i)->lent && is_of(kp__seat_at(slot, i), era);
+        if (slot->errand->doomed || !doomed) out += leases_of(slot, era);
     return out;
 }
 
@@ -181,7 +191,7 @@ static int64_t drain_one(struct kp__pool *pool, struct kp__subpool *sub, uint32_
 {
     int64_t out;
 
-    while ((out = still_out(sub, era)) > 0 && kp__time(pool) < until)
+    while ((out = still_out(sub, era, false)) > 0 && kp__time(pool) < until)
         kp__await_news(pool, todo, until);
     return out;
 }
@@ -229,10 +239,10 @@ static void begin_drop(struct kp__pool *pool, struct kp__subpool *sub, struct kp
 }
 
 /* How much keeps a key that is being dropped from going; or, if somebody wants the key again
- * meanwhile, how much is still out of what it had before. */
+ * meanwhile, how much is still out of what it had before: that was doomed when the drop began. */
 static int64_t still_there(const struct kp__subpool *sub, uint32_t era)
 {
-    if (sub->leaving != KP__DROPPED) return still_out(sub, era);
+    if (sub->leaving != KP__DROPPED) return still_out(sub, era, true);
     return kp__sub_live(sub) + sub->rare->revoked + sub->contest->promised + sub->waiting;
 }
 
@@ -256,7 +266,8 @@ static void forget_if_last(struct kp__pool *pool, struct kp__subpool *sub, struc
 }
 
 /* The era that is waited for ends only when the drop of all keys has begun: until then a later key
- * lends what it has from before, and those leases are waited for, too. */
+ * lends what it has from before, and those leases are waited for, too. But what is made meanwhile
+ * for a key whose drop has begun is not. */
 static int64_t drop_every(struct kp__pool *pool, uint64_t until, struct kp__todo *todo)
 {
     struct kp__subpool *sub, *next;

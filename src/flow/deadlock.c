@@ -90,14 +90,23 @@ static bool may_go_on(const struct kp__request *r)
            kp__under_way(r) || r->invited || r->offered || !r->sub->rules;
 }
 
-static bool key_binds(const struct kp__subpool *sub)
+/* Is a seat of what is lent left, which it would take? One that drains is kept for another key. */
+static bool has_seat(const struct kp__request *r)
 {
+    const struct kp__rare *rare = r->sub->rare;
+
+    return !(r->flags & KP_FRESH) && (rare->draining || !kp__list_empty(&rare->open_seats));
+}
+
+static bool key_binds(const struct kp__request *request)
+{
+    const struct kp__subpool *sub = request->sub;
     const struct kp__rules *r = sub->rules;
     int64_t lent = sub->count[KP__LENT];
 
     if (sub->count[KP__CREATING] || sub->count[KP__CLOSING] || sub->contest->promised) return false;
     if ((int64_t)sub->lent_permits >= r->max_lent) return true;
-    return !sub->count[KP__IDLE] && r->reserve == 0 && lent >= r->max_live;
+    return !sub->count[KP__IDLE] && !has_seat(request) && lent >= r->max_live + r->reserve;
 }
 
 static bool is_group_full(const struct kp__subpool *sub, int which)
@@ -239,7 +248,7 @@ static bool holders_sleep(struct search *s, struct kp__sleeper *sleeper)
     const struct kp__subpool *sub = sleeper->request->sub;
 
     if (may_go_on(sleeper->request) || is_paused(&sleeper->pool->core, sub)) return false;
-    if (key_binds(sub)) return sub->leases > 0 && follow_key(s, sleeper, sub);
+    if (key_binds(sleeper->request)) return sub->leases > 0 && follow_key(s, sleeper, sub);
     return pool_binds(&sleeper->pool->core, sub) && follow_pool(s, sleeper);
 }
 
@@ -269,7 +278,7 @@ static void say_wanted(kp_why *why, const struct kp__sleeper *sleeper)
 
     (void)kp__key_print_plain(&sleeper->pool->key_type, kp__key_of(sleeper->pool, sub), name,
                               sizeof name);
-    kp__say_more(why, "%s%s", key_binds(sub) ? "" : "room for ", name);
+    kp__say_more(why, "%s%s", key_binds(sleeper->request) ? "" : "room for ", name);
 }
 
 /* Write the sentence: the chain of waits that leads back to the newcomer, if there is one. */

@@ -134,7 +134,7 @@ void kp__get_wait(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     uint64_t until = kp__get_until(g);
-    bool looks = kp__looks_for_deadlocks(pool);
+    bool looks = kp__looks_for_deadlocks(pool) && !g->request->at_once; /* that does not sleep */
     struct kp__sleeper self;
 
     if (g->request->offered) until = kp__sooner(until, kp__time(pool) + KP__LOOKS_AFTER);

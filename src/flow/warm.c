@@ -89,7 +89,7 @@ static int say_cold(struct kp__pool *pool, struct kp__subpool *sub, const struct
     else if (h->last && (code == KP_ECREATE || code == KP_EREFUSED))
         kp__say_failure(why, code, h->last);
     else kp__say(why, code, NULL);
-    if (code == KP_ECREATE) kp__say_rest(&pool->core, sub, now, why);
+    if (code == KP_ECREATE || code == KP_EBREAKER) kp__say_rest(&pool->core, sub, now, why);
     return code;
 }
 

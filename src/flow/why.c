@@ -222,17 +222,26 @@ void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     }
 }
 
+/* Was it a creation that it lacked? */
+static bool lacks_creation(const struct kp__request *r)
+{
+    return r->grant.code == KP_ECREATE || r->limit == KP__BY_RETRY ||
+           r->limit == KP__BY_CREATE_RATE;
+}
+
 /* When it may be worth trying again: after the breaker or back-off, and when a failure is no longer
- * kept (cache_failure_ms); at the next token; or by the estimate of refuse_late. */
+ * kept (cache_failure_ms); where only a creation helps, when there is a token, too; or by the
+ * estimate of refuse_late. */
 static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,
                            uint64_t now)
 {
     const struct kp__health *h = &request->sub->rare->health;
     uint64_t at = h->tripped ? h->circuit->until : h->back_off;
+    uint64_t token = kp__token_at(&core->rate, now);
 
     if (kp_error_find(request->grant.code)->retry == KP_RETRY_NEVER) return KP_OFF;
     if (h->last && h->last->until > at) at = h->last->until;
-    if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
+    if (lacks_creation(request) && token > at) at = token;
     if (request->limit == KP__BY_REFUSE_LATE) at = request->hope;
     return ms_until(at, now);
 }

@@ -268,6 +268,29 @@ static void who_warms_must_be_told_when_to_try_again(void **state)
     contract_end(&c);
 }
 
+/* The pause holds for what nobody asked for, however soon the circuit lets probes through. */
+static void who_warms_must_be_told_of_a_pause_that_is_longer_than_the_circuit(void **state)
+{
+    contract c;
+    kp_why why;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.breaker_failures = 1;
+    c.options.limits.breaker_open_ms = 100;
+    c.options.limits.retry_first_ms = c.options.limits.retry_max_ms = 30000;
+    c.script.create = for_two;
+    contract_open(&c);
+    assert_int_equal(warm(&c, 1000, &why), 0);
+    assert_int_equal(why.code, KP_ECREATE);
+    int64_t pause = why.retry_after_ms;
+    assert_true(pause > 100);
+    assert_int_equal(warm(&c, 1000, &why), 0);
+    assert_int_equal(why.code, KP_EBREAKER);
+    assert_int_equal(why.retry_after_ms, pause);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +303,7 @@ int main(void)
         cmocka_unit_test(a_probe_without_memory_must_let_another_begin),
         cmocka_unit_test(who_warms_must_be_told_of_probes_that_are_out),
         cmocka_unit_test(who_warms_must_be_told_when_to_try_again),
+        cmocka_unit_test(who_warms_must_be_told_of_a_pause_that_is_longer_than_the_circuit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -399,7 +399,7 @@ static void room_in_reserve_must_keep_it_from_being_one(void **state)
     (void)contract_take(&c, A, &lease);
     (void)contract_take(&c, A, &other);
     assert_int_equal(kp_sim_now_ms(c.sim), 2000);
-    (void)contract_refused(&c, A, KP_SECONDS(5), KP_ETIMEDOUT); /* it might have been served */
+    (void)contract_refused(&c, A, KP_SECONDS(5), KP_EDEADLK); /* that was all of it */
     contract_give(&c, &other);
     contract_give(&c, &lease);
     contract_end(&c);
@@ -432,6 +432,23 @@ static void an_idle_one_that_is_kept_elsewhere_must_keep_it_from_being_one(void 
     contract_end(&c);
 }
 
+/* To ask for one only if it is there is the way out of deadlocks. */
+static void who_does_not_wait_is_in_no_deadlock(void **state)
+{
+    (void)state;
+    for (int strict = 0; strict < 2; strict++) {
+        contract c;
+        kp_lease lease;
+        begin(&c, strict ? KP_DEADLOCK_REFUSE : KP_DEADLOCK_REPORT);
+        contract_open(&c);
+        (void)contract_take(&c, A, &lease);
+        (void)contract_refused(&c, A, KP_NONE, KP_EAGAIN);
+        assert_int_equal(c.events[KP_EVENT_DEADLOCK], 0);
+        contract_give(&c, &lease);
+        contract_end(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +467,7 @@ int main(void)
         cmocka_unit_test(what_is_under_way_must_keep_it_from_being_one),
         cmocka_unit_test(room_in_reserve_must_keep_it_from_being_one),
         cmocka_unit_test(an_idle_one_that_is_kept_elsewhere_must_keep_it_from_being_one),
+        cmocka_unit_test(who_does_not_wait_is_in_no_deadlock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

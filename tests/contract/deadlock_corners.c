@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Corner cases of the search for deadlocks: shared resources, keys that may have nothing, what is
- * not decided yet, pools that are closed or of another world, and threads outside of the circle.
+ * Corner cases of the search for deadlocks: keys that may have nothing, what is not decided yet,
+ * pools that are closed or of another world, and threads outside of the circle. Those of shared
+ * resources are in deadlock_seats.c.
  */
 #include "deadlock.h"
 
@@ -13,38 +14,6 @@ static void looks(contract *c)
     (void)contract_take(c, A, &lease);
     (void)contract_refused(c, A, KP_SECONDS(5), KP_EDEADLK);
     contract_give(c, &lease);
-}
-
-static void all_who_share_a_resource_must_count(void **state)
-{
-    contract c;
-    kp_lease lease[3];
-    (void)state;
-    begin(&c, KP_DEADLOCK_REFUSE);
-    c.options.limits.sharing = 3;
-    contract_open(&c);
-    contract_take_all(&c, A, lease, 3);
-    kp_why why = contract_refused(&c, A, KP_SECONDS(5), KP_EDEADLK);
-    assert_string_equal(why.text, "deadlock: you wait for a, lent to you");
-    contract_give_all(&c, lease, 3);
-    contract_end(&c);
-}
-
-/* Two seats are free, but the pool may have no more leases. */
-static void free_seats_are_nobodys(void **state)
-{
-    contract c;
-    kp_lease lease;
-    (void)state;
-    begin(&c, KP_DEADLOCK_REFUSE);
-    c.options.limits.sharing = 3;
-    contract_set(&c, "budget.max_lent", "1");
-    contract_open(&c);
-    (void)contract_take(&c, A, &lease);
-    kp_why why = contract_refused(&c, B, KP_SECONDS(5), KP_EDEADLK);
-    assert_string_equal(why.text, "deadlock: you wait for room for b, lent to you");
-    contract_give(&c, &lease);
-    contract_end(&c);
 }
 
 /* The key is in two groups, of which only the second one is full. */
@@ -474,8 +443,6 @@ static void what_is_revoked_once_another_is_given_back_is_no_deadlock(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_who_share_a_resource_must_count),
-        cmocka_unit_test(free_seats_are_nobodys),
         cmocka_unit_test(a_full_group_beside_one_with_room_must_bind),
         cmocka_unit_test(a_key_that_may_have_nothing_is_no_deadlock),
         cmocka_unit_test(what_is_not_decided_yet_is_no_deadlock),

@@ -251,13 +251,22 @@ static void lend(void *arg)
     kp_release(&lease);
 }
 
-/* The lane of one that was begun opens again before the last is begun, and later lends. */
+static void invalidate_b_in_60_ms(void *arg)
+{
+    contract *c = arg;
+
+    kp_sim_pass_ms(c->sim, 60);
+    (void)kp_invalidate_key(c->pool, B);
+}
+
+/* The lane of one that was begun opens again before the last is begun, and later lends; what it
+ * lends then is not to be lent again either. The first key is waited for meanwhile. */
 static void a_drop_of_all_must_not_wait_for_what_a_lane_lends_afterwards(void **state)
 {
     static const kp_line slowly[] = { { .blocks_ms = 10, .times = KP_OFF }, { 0 } };
     contract c;
     kp_driver driver;
-    kp_lease lease[3];
+    kp_lease lease[4];
     (void)state;
     begin(&c);
     c.options.leak_after_ms = KP_OFF; /* no lane would stay open for long */
@@ -270,17 +279,42 @@ static void a_drop_of_all_must_not_wait_for_what_a_lane_lends_afterwards(void **
     (void)setenv("KP_LANES", "2", 1); /* where the build listens to it */
     contract_open_driver(&c, &driver);
     (void)unsetenv("KP_LANES");
-    contract_take_all(&c, A, lease, 1);
-    contract_take_all(&c, B, lease + 1, 1);
-    contract_take_all(&c, kp_str("c"), lease + 2, 1);
-    contract_give_all(&c, lease, 3);
+    contract_take_all(&c, A, lease, 2);
+    contract_take_all(&c, B, lease + 2, 1);
+    contract_take_all(&c, kp_str("c"), lease + 3, 1);
+    contract_give_all(&c, lease, 4);
     struct lend all[] = {
-        { &c, A, 12, 100 }, { &c, B, 24, 0 }, { &c, B, 26, 0 }, { &c, B, 40, 5000 }
+        { &c, A, 0, 112 }, { &c, B, 24, 0 }, { &c, B, 26, 0 }, { &c, B, 40, 5000 }
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         assert_true(kp_sim_spawn(c.sim, lend, &all[i]) > 0);
+    assert_true(kp_sim_spawn(c.sim, invalidate_b_in_60_ms, &c) > 0);
+    (void)kp_sim_settle(c.sim);
     assert_int_equal(kp_drop(c.pool, KP_EVERY_KEY, KP_SECONDS(1)), 0);
     assert_in_range(kp_sim_now_ms(c.sim), 112, 200);
+    kp_sim_join(c.sim, 0);
+    contract_end(&c);
+}
+
+/* Its key is wanted again while later ones are begun; what it has then was not there before. */
+static void a_drop_of_all_must_not_wait_for_what_was_made_since(void **state)
+{
+    static const kp_line slowly[] = { { .blocks_ms = 10, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_lease a, b;
+    (void)state;
+    begin(&c);
+    c.script.destroy = slowly;
+    contract_open(&c);
+    contract_take_all(&c, A, &a, 1);
+    contract_take_all(&c, B, &b, 1);
+    contract_give(&c, &a);
+    contract_give(&c, &b);
+    struct lend fresh = { &c, A, 12, 5000 };
+    assert_true(kp_sim_spawn(c.sim, lend, &fresh) > 0);
+    assert_int_equal(kp_drop(c.pool, KP_EVERY_KEY, KP_SECONDS(1)), 0);
+    assert_in_range(kp_sim_now_ms(c.sim), 20, 100);
+    assert_int_equal(contract_stats(&c, A).leases, 1);
     kp_sim_join(c.sim, 0);
     contract_end(&c);
 }
@@ -312,6 +346,7 @@ int main(void)
         cmocka_unit_test(a_drop_of_a_paused_key_must_end_when_that_is_wanted_again),
         cmocka_unit_test(a_drop_of_all_must_wait_for_what_is_lent_while_it_begins),
         cmocka_unit_test(a_drop_of_all_must_not_wait_for_what_a_lane_lends_afterwards),
+        cmocka_unit_test(a_drop_of_all_must_not_wait_for_what_was_made_since),
         cmocka_unit_test(what_is_no_pool_and_no_key_must_be_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

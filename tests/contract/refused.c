@@ -284,6 +284,28 @@ static void who_is_told_a_kept_failure_must_be_told_until_when(void **state)
     close_stage();
 }
 
+/* Another create begins when its pause is over, and there is a token. */
+static void who_is_told_a_failure_must_be_told_when_the_rate_lets_another_begin(void **state)
+{
+    static const kp_line lines[] = { { .status = -1, .times = 1 }, { 0 } };
+    struct getter g = { .key = "a", .within_ms = 5000 };
+
+    (void)state;
+    open_stage((kp_options){ .limits = { .retry_first_ms = 100, .retry_max_ms = 100 },
+                             .budget = { .create_rate = 2, .create_burst = 1 } },
+               lines);
+    assert_int_equal(ask(&g), KP_ECREATE);
+    assert_int_equal(g.why.retry_after_ms, 500);
+    g.within_ms = KP_NONE;
+    assert_int_equal(ask(&g), KP_EAGAIN);
+    assert_string_equal(g.why.limit, "retry_first_ms");
+    assert_int_equal(g.why.retry_after_ms, 500);
+    g.within_ms = 5000;
+    assert_int_equal(ask(&g), 0);
+    assert_int_equal(g.took_ms, 500);
+    close_stage();
+}
+
 static void kp_retry_now_must_answer_what_it_cannot_find(void **state)
 {
     (void)state;
@@ -310,6 +332,7 @@ int main(void)
         cmocka_unit_test(who_waits_for_a_return_must_be_served_at_once_by_kp_retry_now),
         cmocka_unit_test(kp_retry_now_must_end_the_pause_and_close_the_circuit),
         cmocka_unit_test(who_is_told_a_kept_failure_must_be_told_until_when),
+        cmocka_unit_test(who_is_told_a_failure_must_be_told_when_the_rate_lets_another_begin),
         cmocka_unit_test(kp_retry_now_must_answer_what_it_cannot_find),
     };
 

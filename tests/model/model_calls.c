@@ -132,6 +132,7 @@ static void give_up(struct model *m, struct model_request *r)
     int head = m_head(m, r->key);
     const char *bound = head != NOBODY ? m->request[head].limit : r->limit;
 
+    m_probe_end(m, r);
     m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
              late && checking ? "deadline" : r->limit);
     m_settle(m, r->key);
@@ -272,7 +273,9 @@ static void explain(const struct model *m, struct model_request *r)
     why->waited_ms = (int64_t)((m->now - r->began) / 1000000);
     uint64_t at = k->tripped ? k->open_until : k->back_off;
     if (k->last_until > at) at = k->last_until; /* a failure that is kept */
-    if (strcmp(r->bound, "budget.create_rate") == 0) at = m_token_at(m, m->now);
+    bool creates = r->code == KP_ECREATE || strcmp(r->bound, "budget.create_rate") == 0 ||
+                   strcmp(r->bound, "retry_first_ms") == 0;
+    if (creates && m_token_at(m, m->now) > at) at = m_token_at(m, m->now);
     if (strcmp(r->bound, "refuse_late") == 0) at = r->again;
     if (kp_error_find(r->code)->retry == KP_RETRY_NEVER) at = FOREVER;
     why->retry_after_ms = at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;

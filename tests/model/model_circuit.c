@@ -52,6 +52,13 @@ void m_probe(struct model *m, struct model_request *r, bool *mark)
     k->probing = true;
 }
 
+/* The request goes on without the resource that is being checked for it, which is no probe then. */
+void m_probe_end(struct model *m, const struct model_request *r)
+{
+    if (r->making == NOBODY || m->slot[r->making].state != M_LENT) return;
+    for (int j = 0; j < MODEL_SEATS; j++) m->slot[r->making].seat[j].probe = false;
+}
+
 /* A creation that no request has asked for, where a creation can close the circuit. */
 void m_probe_unasked(struct model *m, int key, bool *mark)
 {

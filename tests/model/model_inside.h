@@ -98,6 +98,7 @@ void m_remember(const struct model *m, struct model_key *k, int code, bool backg
 bool m_breaks(const struct model_rules *rules, uint32_t kind);
 bool m_circuit_bars(const struct model *m, int key);
 void m_probe(struct model *m, struct model_request *r, bool *mark);
+void m_probe_end(struct model *m, const struct model_request *r);
 void m_probe_unasked(struct model *m, int key, bool *mark); /* a creation in the background */
 bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark);
 void m_circuit_close(struct model *m, int key);

@@ -77,6 +77,7 @@ void model_cancel(struct model *m, int request)
 
     if (!r->active) return;
     if (r->grant == G_WAIT) {
+        m_probe_end(m, r);
         m_refuse(m, request, KP_ECANCELED, r->limit);
         m_settle(m, r->key);
     } else {
