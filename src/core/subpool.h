@@ -32,7 +32,8 @@ struct kp__health {
     bool tripped;             /* the circuit is open, or half-open */
     bool refused;             /* a create said KP_EREFUSED: none is tried, until told otherwise */
     const struct kp__circuit *circuit; /* to be read; core/circuit.c writes */
-    struct kp__failure *last; /* the latest failure, or the one that refused; or NULL */
+    struct kp__failure *last; /* the latest failure, or the one that refused; or NULL. May be on
+                                 `kept`, too */
     struct kp__list kept;     /* cache_failure_ms = KP_ONCE: background failures still to be told */
     uint32_t kept_count;
 };
