@@ -88,20 +88,26 @@ uint64_t kp__unused_until(const struct kp__slot *slot, uint32_t check)
     return at;
 }
 
+/* Does its age end it, where that is checked? What kp_rotate has retired goes at its turn, whatever
+ * the limits say of ages. */
+static bool is_ended_by_age(const struct kp__slot *slot, uint32_t check)
+{
+    const struct kp__subpool *sub = slot->sub;
+
+    if (slot->old) return true;
+    return (sub->rules->age_check & check) && !kp__stops_at_min(sub, KP_KIND_AGE);
+}
+
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
 {
     uint64_t at = kp__unused_until(slot, check);
 
-    if ((slot->sub->rules->age_check & check) && slot->age_end < at &&
-        !kp__stops_at_min(slot->sub, KP_KIND_AGE))
-        at = slot->age_end;
-    return at;
+    return slot->age_end < at && is_ended_by_age(slot, check) ? slot->age_end : at;
 }
 
 bool kp__is_too_old(const struct kp__slot *slot, uint32_t check, uint64_t now)
 {
-    return (slot->sub->rules->age_check & check) && now >= slot->age_end &&
-           !kp__stops_at_min(slot->sub, KP_KIND_AGE);
+    return now >= slot->age_end && is_ended_by_age(slot, check);
 }
 
 kp_cause kp__expired(const struct kp__slot *slot, uint32_t check)
@@ -109,7 +115,7 @@ kp_cause kp__expired(const struct kp__slot *slot, uint32_t check)
     const struct kp__rules *r = slot->sub->rules;
     uint64_t at = kp__expires_at(slot, check);
 
-    if ((r->age_check & check) && at == slot->age_end) return kp__end_of_age(slot);
+    if (at == slot->age_end && is_ended_by_age(slot, check)) return kp__end_of_age(slot);
     return (r->idle_check & check) && at == kp__later(slot->since, r->idle_ttl) ? KP_CAUSE_IDLE
                                                                                 : KP_CAUSE_EXCESS;
 }

@@ -44,16 +44,16 @@ static void make_pause(struct kp__core *core, struct kp__subpool *sub, bool back
     if (background && !pause && !sub->rules->cache_once) sub->refill = sub->warm = false;
 }
 
-/* Keep the failure for requests that may be told it later: for the first one (`once`), or as the
- * latest. *keep is memory for it, or NULL: it is counted and reported all the same. What comes back
- * there is for the caller to free. */
+/* Keep the failure, as the latest, for all that ask why; and also for the first request that would
+ * create (`once`). *keep is memory for it, or NULL: it is counted and reported all the same. What
+ * comes back there is for the caller to free. */
 static void keep_failure(struct kp__core *core, struct kp__subpool *sub,
                          const struct kp__failure *what, bool once, uint64_t now,
                          struct kp__failure **keep)
 {
     const struct kp__rules *r = sub->rules;
     struct kp__health *h = &kp__rare(core, sub)->health;
-    struct kp__failure *failure = *keep;
+    struct kp__failure *failure = *keep, *before = h->last;
     bool cached = r->cache_failure && !r->cache_once && what->code != KP_EREFUSED;
 
     if (failure) {
@@ -64,11 +64,9 @@ static void keep_failure(struct kp__core *core, struct kp__subpool *sub,
     if (failure && once) {
         kp__list_push_back(&h->kept, &failure->link);
         h->kept_count++;
-        *keep = NULL;
-        return;
     }
-    *keep = h->last;
     h->last = failure;
+    *keep = before && !kp__list_linked(&before->link) ? before : NULL;
 }
 
 static void remember(struct kp__core *core, struct kp__subpool *sub, const struct kp__failure *what,
@@ -103,6 +101,7 @@ void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
     if (!sub->rules) return; /* nothing has happened so far */
     if (kp__has_rare(sub)) {
         struct kp__health *h = &kp__rare(core, sub)->health;
+        if (h->last) kp__list_remove(&h->last->link); /* it stays the latest */
         h->kept_count = 0;
         h->refused = false;
         kp__circuit_forgive(core, sub);

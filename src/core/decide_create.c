@@ -24,9 +24,9 @@ static enum kp__verdict told_before(struct kp__look *l)
     if (!failure) return KP__GO_ON;
     int code = failure->code;
     kp__blame(l->request, failure);
-    if (first) { /* its memory leaves with the to-do */
+    if (first) { /* its memory leaves with the to-do, unless it is still the latest */
         kp__list_remove(first);
-        kp__list_push_back(&l->todo->spent, first);
+        if (failure != h->last) kp__list_push_back(&l->todo->spent, first);
         kp__rare(l->core, l->sub)->health.kept_count--;
         /* as long as it was kept, it stood for a resource (kp__refill_wanted) */
         if (l->sub->rules->eager) kp__want_more(l->core, l->sub, l->now);

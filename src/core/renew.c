@@ -153,14 +153,25 @@ void kp__retire(struct kp__core *core, struct kp__slot *slot, uint64_t at, uint6
     kp__file_age(core, slot);
 }
 
-/* What the key has in the making is of an earlier epoch, and is to go by `by`. One that makes
- * nothing needs no such note, nor the room for it. */
+void kp__retire_made(struct kp__core *core, struct kp__slot *slot, uint64_t epoch, uint64_t now)
+{
+    const struct kp__renewal *n = &slot->sub->rare->renewal;
+
+    if (epoch < n->epoch) kp__retire(core, slot, epoch < n->overdue ? now : n->retire_by, now);
+}
+
+/* What the key has in the making is of an earlier epoch, and is to go by `by`, unless its turn has
+ * come already. One that makes nothing needs no such note, nor the room for it. */
 static void retire_unmade(struct kp__core *core, struct kp__subpool *sub, uint64_t by,
                           uint64_t now)
 {
     if (sub->count[KP__CREATING] == sub->rare->tests) return;
     struct kp__renewal *n = &kp__rare(core, sub)->renewal;
-    if (by < n->retire_by || n->retire_by <= now) n->retire_by = by;
+    if (n->retire_by <= now) {
+        n->overdue = n->epoch;
+        n->retire_by = by;
+    }
+    if (by < n->retire_by) n->retire_by = by;
     n->epoch = core->epoch;
 }
 

@@ -43,6 +43,10 @@ void kp__aged(struct kp__core *core, struct kp__slot *slot);
 /* A slot was begun in an earlier epoch: it goes by `at` at the latest. */
 void kp__retire(struct kp__core *core, struct kp__slot *slot, uint64_t at, uint64_t now);
 
+/* A slot that was begun in this epoch has been made: it is retired if kp_rotate named it
+ * meanwhile. */
+void kp__retire_made(struct kp__core *core, struct kp__slot *slot, uint64_t epoch, uint64_t now);
+
 /* Retire all that a key has now, spread evenly over the time until `by`, and what it has in the
  * making, which goes by then. Returns how many it has now. */
 int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t by, uint64_t now,

@@ -32,7 +32,8 @@ struct kp__health {
     bool tripped;             /* the circuit is open, or half-open */
     bool refused;             /* a create said KP_EREFUSED: none is tried, until told otherwise */
     const struct kp__circuit *circuit; /* to be read; core/circuit.c writes */
-    struct kp__failure *last; /* the latest failure, or the one that refused; or NULL */
+    struct kp__failure *last; /* the latest failure, or the one that refused; or NULL. May be on
+                                 `kept`, too */
     struct kp__list kept;     /* cache_failure_ms = KP_ONCE: background failures still to be told */
     uint32_t kept_count;
 };
@@ -50,7 +51,8 @@ struct kp__renewal {
     uint32_t making;    /* creations under way to replace one */
     uint32_t spare;     /* replacements made whose old one has not closed yet; <= ageing */
     uint64_t epoch;     /* the pool's when kp_rotate last found it making something; or 0 */
-    uint64_t retire_by; /* what was begun in an earlier epoch and is not made yet goes by then */
+    uint64_t retire_by; /* what was begun in an earlier epoch and is not made yet goes by then ... */
+    uint64_t overdue;   /* ... or now, if it was begun before this one */
 };
 
 /* When a request is to look again by itself, because time may let it go on (a pause ends, a token

@@ -103,12 +103,12 @@ static void succeed(struct kp__job *job, struct kp__request *request, int fd,
     struct kp__subpool *sub = slot->sub;
     void *made = job->made;
     uint64_t now = count_time(job), used = used_at(slot, request, now);
-    bool old = is_old(job);
+    uint64_t epoch = job->face.epoch;
 
     sub->interest++; /* until the event is sent */
     kp__job_put(job);
     kp__slot_fill(pool, slot, made, fd, now);
-    if (old) kp__retire(&pool->core, slot, sub->rare->renewal.retire_by, now);
+    kp__retire_made(&pool->core, slot, epoch, now);
     kp__bring_in(pool, slot, request, now, todo);
     kp__lose_interest(pool, sub, used);
 }

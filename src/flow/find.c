@@ -258,6 +258,7 @@ void kp__key_free(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rul
     const struct kp__health *h = &sub->rare->health;
     struct kp__list *node;
 
+    if (h->last) kp__list_remove(&h->last->link);
     while ((node = kp__list_first(&h->kept)) != NULL) {
         kp__list_remove(node);
         kp__free(pool->world, KP__OF(node, struct kp__failure, link), sizeof(struct kp__failure));

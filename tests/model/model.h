@@ -159,7 +159,7 @@ struct model_key {
     uint64_t interval_end, least_wait;           /* CoDel on the time that requests wait */
     bool slow;
     struct model_rules rules;
-    uint64_t epoch, retire_by; /* of kp_rotate */
+    uint64_t epoch, retire_by, overdue; /* of kp_rotate */
     int64_t spare;             /* replacements that are there together with what they replace */
     kp_stats tally;
 };

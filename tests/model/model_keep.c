@@ -40,10 +40,17 @@ static uint32_t stopped(const struct model *m, int key)
     return m_staying(m, key) > rules->min_live ? 0 : rules->respects_min;
 }
 
+/* Does its age end it, if that is looked at on `check`? One that kp_rotate retired, in any case. */
+static bool ends(const struct model *m, const struct model_slot *s, uint32_t check)
+{
+    bool checked = m->key[s->key].rules.age_check & check;
+
+    return s->old || (checked && !(stopped(m, s->key) & KP_KIND_AGE));
+}
+
 bool m_is_too_old(const struct model *m, const struct model_slot *s, uint32_t check)
 {
-    return (m->key[s->key].rules.age_check & check) && m->now >= s->age_end &&
-           !(stopped(m, s->key) & KP_KIND_AGE);
+    return m->now >= s->age_end && ends(m, s, check);
 }
 
 /* When an idle resource must go because nobody used it, as far as that is looked at on `check`. */
@@ -66,10 +73,9 @@ uint64_t m_unused_until(const struct model *m, int slot, uint32_t check)
 uint64_t m_expires_at(const struct model *m, int slot, uint32_t check)
 {
     const struct model_slot *s = &m->slot[slot];
-    bool ends = (m->key[s->key].rules.age_check & check) && !(stopped(m, s->key) & KP_KIND_AGE);
     uint64_t at = m_unused_until(m, slot, check);
 
-    return ends ? sooner(at, s->age_end) : at;
+    return ends(m, s, check) ? sooner(at, s->age_end) : at;
 }
 
 /* A resource that is protected when its time comes is looked at again one such time later, but not

@@ -229,8 +229,9 @@ static void retire(struct model *m, int slot, uint64_t at, uint64_t now)
 void m_renewed(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];
+    const struct model_key *k = &m->key[s->key];
 
-    if (m_is_old(m, s)) retire(m, slot, m->key[s->key].retire_by, m->now);
+    if (m_is_old(m, s)) retire(m, slot, s->epoch < k->overdue ? m->now : k->retire_by, m->now);
     if (s->renews) replaced(m, slot);
     m_file_age(m, s);
 }
@@ -243,6 +244,7 @@ static int64_t retire_key(struct model *m, int key, uint64_t by, uint64_t now)
     uint64_t step = all > 0 && by != FOREVER ? (by - now) / all : 0;
 
     if (m_count(m, key, M_CREATING) > 0) { /* by then it goes, too */
+        if (k->retire_by <= now) k->overdue = k->epoch; /* their time has come already */
         if (by < k->retire_by || k->retire_by <= now) k->retire_by = by;
         k->epoch = m->epoch;
     }

@@ -129,6 +129,26 @@ static void what_nobody_waits_for_any_more_must_not_become_idle(void **state)
     house_close(&h);
 }
 
+/* Another rotation, which has time, comes before it is made. */
+static void a_rotation_that_follows_must_not_put_it_off(void **state)
+{
+    struct visitor v = { 0 };
+    struct house h;
+
+    (void)state;
+    begins(&h, false);
+    visitor_send(&h, &v, "db", KP_SECONDS(30));
+    house_pass(&h, BEGUN_MS);
+    fails_over(&h);
+    house_pass(&h, 100);
+    HOUSE_IS(&h, kp_rotate(h.pool, kp_str("db"), KP_HOURS(1)), 0);
+    visitor_end(&v);
+    HOUSE_IS(&h, v.rc, 0);
+    must_be_of_the_new(&h, &v.lease);
+    house_release(&h, &v.lease);
+    house_close(&h);
+}
+
 /* The same in the background: a minimum that is just being made. */
 static void a_minimum_that_is_being_made_must_be_of_the_new(void **state)
 {
@@ -185,6 +205,7 @@ int main(void)
         cmocka_unit_test(who_waits_for_it_must_have_one_of_the_new),
         cmocka_unit_test(who_made_it_must_be_told_and_be_the_last_who_has_it),
         cmocka_unit_test(what_nobody_waits_for_any_more_must_not_become_idle),
+        cmocka_unit_test(a_rotation_that_follows_must_not_put_it_off),
         cmocka_unit_test(a_minimum_that_is_being_made_must_be_of_the_new),
         cmocka_unit_test(a_refusal_of_the_old_must_not_stop_the_new),
     };

@@ -171,6 +171,28 @@ static void once_more_must_not_put_off_what_is_being_made(struct stage *s)
     kp__permit_refund(&s->core, sub);
 }
 
+/* It is made at last, long after its turn; what was begun later has its own. */
+static void once_more_must_not_put_off_what_is_made_after_its_turn(struct stage *s)
+{
+    struct kp__subpool *sub = key(s, 0);
+    uint64_t first = s->core.epoch;
+
+    kp__permit_take(&s->core, sub);
+    assert_int_equal(rotate(s, sub, s->now + 100), 0);
+    s->now += 200;
+    assert_int_equal(rotate(s, sub, s->now + 500), 0);
+    kp__permit_refund(&s->core, sub);
+    for (uint64_t epoch = first; epoch <= first + 2; epoch++) {
+        struct kp__slot *slot = stage_idle(s, sub);
+        uint64_t age_end = slot->age_end;
+        kp__retire_made(&s->core, slot, epoch, s->now);
+        assert_int_equal(slot->old, epoch < first + 2);
+        assert_int_equal(slot->age_end, epoch == first       ? s->now
+                                        : epoch == first + 1 ? s->now + 500
+                                                             : age_end);
+    }
+}
+
 /* The minimum outlived its age, so it goes at its turn, as if it were idle. */
 static void what_is_lent_and_outlived_its_age_must_wait_for_its_turn(struct stage *s)
 {
@@ -210,6 +232,7 @@ int main(void)
         STAGE_TEST(a_key_that_makes_nothing_must_need_no_more_memory),
         STAGE_TEST(a_period_without_an_end_must_leave_each_its_own),
         STAGE_TEST(once_more_must_not_put_off_what_is_being_made),
+        STAGE_TEST(once_more_must_not_put_off_what_is_made_after_its_turn),
         STAGE_TEST(once_more_must_not_put_off_what_should_be_gone),
     };
 

@@ -208,6 +208,32 @@ static void keys_that_are_down_must_be_explained_with_the_pool(void **state)
     stage_fall(&s);
 }
 
+/* Before it was told to that request, and after; also by kp_warm. */
+static void a_failure_that_is_kept_for_one_request_must_be_told_to_all_who_ask(void **state)
+{
+    const kp_key a = kp_str("a");
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.cache_failure_ms = KP_ONCE;
+    s.options.limits.retry_first_ms = s.options.limits.retry_max_ms = KP_HOURS(1);
+    stage_open(&s);
+    s.create = -5;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kp_warm(s.pool, &a, 1, KP_ASK(.why = &s.why)), 0);
+        assert_int_equal(s.why.vendor_code, -5);
+        SAYS(s.why.text, "a: driver.create failed with -5");
+        SAYS(explain(&s, a), "failed with -5");
+        if (i == 0) assert_int_equal(kp_get(s.pool, a, NULL, &none), KP_ECREATE);
+        SAYS(explain(&s, a), "failed with -5");
+        assert_int_equal(kp_retry_now(s.pool, a), 0);
+        SAYS_NOT(explain(&s, a), "failed");
+    }
+    stage_fall(&s);
+}
+
 /* Where a circuit is open, it says when a create may begin, and the pause says nothing. */
 static void a_pause_that_a_probe_does_not_wait_for_must_not_be_told(void **state)
 {
@@ -370,6 +396,7 @@ int main(void)
         cmocka_unit_test(only_the_first_keys_in_use_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_that_are_not_well_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_that_are_down_must_be_explained_with_the_pool),
+        cmocka_unit_test(a_failure_that_is_kept_for_one_request_must_be_told_to_all_who_ask),
         cmocka_unit_test(a_pause_that_a_probe_does_not_wait_for_must_not_be_told),
         cmocka_unit_test(keys_that_are_refused_must_be_explained_though_a_create_succeeded),
         cmocka_unit_test(keys_that_are_badly_used_must_be_explained_with_the_pool),
