@@ -7,6 +7,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* ---- servers that end connections, or sleep -------------------------------------------------- */
 
@@ -182,6 +183,34 @@ static void what_a_server_says_to_an_idle_one_must_not_be_taken_for_its_end(void
     close_pool();
 }
 
+/* libpq closes the socket of a lost connection while that is still lent, so that the next one may
+ * have its number. */
+static void one_that_has_a_lost_ones_descriptor_must_be_watched(void **state)
+{
+    struct timespec late;
+    kp_lease lost, other;
+    int fd, backend;
+
+    (void)state;
+    open_watched((kp_pg_options){ 0 }, 20);
+    lost = get(NULL);
+    fd = PQsocket(kp_pg_conn(&lost));
+    end_backend(PQbackendPID(kp_pg_conn(&lost)));
+    assert_int_equal(value(&lost, "SELECT 1"), -1);
+    other = get(NULL);
+    assert_int_equal(PQsocket(kp_pg_conn(&other)), fd);
+    kp_release(&lost);
+    assert_int_equal(sem_wait(&stage.news), 0);
+    backend = PQbackendPID(kp_pg_conn(&other));
+    kp_release(&other);
+    end_backend(backend);
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &late), 0);
+    late.tv_sec += 20;
+    assert_int_equal(sem_timedwait(&stage.news, &late), 0);
+    assert_int_equal(stage.invalid, 2);
+    close_pool();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +221,7 @@ int main(void)
         cmocka_unit_test(what_a_server_says_as_it_goes_must_have_the_others_tested),
         cmocka_unit_test(an_idle_timeout_must_say_nothing_of_the_others),
         cmocka_unit_test(what_a_server_says_to_an_idle_one_must_not_be_taken_for_its_end),
+        cmocka_unit_test(one_that_has_a_lost_ones_descriptor_must_be_watched),
     };
 
     return cmocka_run_group_tests_name("postgres, gone", tests, start, stop);
