@@ -112,7 +112,7 @@ typedef struct kp_sqlite_options {
     int32_t     tidy;           /* [FINALIZE] what becomes of statements left open */
     /* Last step of opening. If it is not SQLITE_OK, the create fails with that code. */
     int       (*on_open)(sqlite3 *db, const kp_sqlite_key *key, void *ctx);
-    /* First step of closing. */
+    /* First step of closing; the hooks and the busy handler are taken out before. */
     void      (*on_close)(sqlite3 *db, const kp_sqlite_key *key, void *ctx);
     void      (*on_leftover)(const kp_sqlite_leftover *what, void *ctx);
     void       *ctx;            /* of these three; they may run on several threads at once */
