@@ -93,6 +93,36 @@ static void a_connection_that_does_not_answer_must_be_replaced_in_time(void **st
     close_pool();
 }
 
+/* Like PQputCopyData, until no more can be sent. */
+static void fill_up(const PGconn *conn)
+{
+    char rows[] = "d\0\0\0\011line\n";
+
+    while (send(PQsocket(conn), rows, sizeof rows - 1, MSG_DONTWAIT) > 0)
+        continue;
+}
+
+/* Part of a COPY is not sent yet, and cannot be. */
+static void a_copy_to_one_that_does_not_read_must_not_hold_up_its_borrower(void **state)
+{
+    kp_lease lease;
+    pid_t backend;
+
+    (void)state;
+    open_pool((kp_pg_options){ 0 });
+    lease = get(NULL);
+    backend = PQbackendPID(kp_pg_conn(&lease));
+    assert_int_equal(value(&lease, "CREATE TEMP TABLE t (x text)"), 0);
+    PQclear(PQexec(kp_pg_conn(&lease), "COPY t FROM STDIN"));
+    assert_int_equal(kill(backend, SIGSTOP), 0);
+    fill_up(kp_pg_conn(&lease));
+    assert_int_equal(PQputCopyData(kp_pg_conn(&lease), "more\n", 5), 1);
+    kp_release(&lease);                 /* it would wait for ever */
+    assert_int_equal(kill(backend, SIGCONT), 0);
+    assert_int_equal(stage.left, KP_PG_LEFT_RESULT);
+    close_pool();
+}
+
 /* ---- what one says of the others ------------------------------------------------------------- */
 
 static void what_a_server_says_as_it_goes_must_have_the_others_tested(void **state)
@@ -218,6 +248,7 @@ int main(void)
         cmocka_unit_test(a_connection_that_ended_while_it_was_lent_must_not_come_to_the_next),
         cmocka_unit_test(a_connection_that_was_cut_must_count_as_a_server_that_is_gone),
         cmocka_unit_test(a_connection_that_does_not_answer_must_be_replaced_in_time),
+        cmocka_unit_test(a_copy_to_one_that_does_not_read_must_not_hold_up_its_borrower),
         cmocka_unit_test(what_a_server_says_as_it_goes_must_have_the_others_tested),
         cmocka_unit_test(an_idle_timeout_must_say_nothing_of_the_others),
         cmocka_unit_test(what_a_server_says_to_an_idle_one_must_not_be_taken_for_its_end),
