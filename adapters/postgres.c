@@ -329,24 +329,26 @@ static int validate(kp_job *job, void *resource)
     return kp__work_run(&w.run, advance(&w), NULL);
 }
 
-/* Read what a borrower left unread, as far as it has come. True: that was all. */
+/* Read what a borrower left unread, as far as it has come. True: that was all. A COPY comes first,
+ * as nothing of it is waited for, not even to be sent: a connection that blocks would wait. */
 static bool drain(PGconn *conn)
 {
     PGresult *result;
     ExecStatusType status;
 
-    if (PQflush(conn) != 0 || !PQconsumeInput(conn))
-        return false;
-    while (!PQisBusy(conn)) {
-        result = PQgetResult(conn);
-        if (!result)
-            return true;
-        status = PQresultStatus(result);
-        PQclear(result);
-        if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH)
+    for (bool looked = false;; looked = true) {
+        while (!PQisBusy(conn)) {
+            result = PQgetResult(conn);
+            if (!result)
+                return true;
+            status = PQresultStatus(result);
+            PQclear(result);
+            if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH)
+                return false;
+        }
+        if (looked || PQflush(conn) != 0 || !PQconsumeInput(conn))
             return false;
     }
-    return false;
 }
 
 /* Put right what needs no question to the server. NULL, or why the connection is of no more use. */

@@ -225,19 +225,37 @@ static bool has_password(const PQconninfoOption *options)
     return false;
 }
 
-/* In a URI an @ or / in the password ends it, and its rest is taken for a host or a port: as such
- * libpq would tell it, when it cannot connect. */
-static bool is_torn(const PQconninfoOption *options)
+/* Is it a URI like "u:a/b@host" or "u:a@b/c@host"? An address in brackets has colons, too. */
+static bool is_torn_uri(const char *text)
 {
-    for (; options->keyword; options++) {
-        const char *text = options->val ? options->val : "";
+    const char *from = strncmp(text, "postgres", strlen("postgres")) == 0 ? strstr(text, "://")
+                                                                          : NULL;
+    const char *path;
 
-        if (strcmp(options->keyword, "port") == 0 && text[strspn(text, "0123456789, ")])
+    if (!from)
+        return false;
+    from += strlen("://");
+    if (*from == '[')
+        from += strcspn(from, "]");
+    path = from + strcspn(from, "/?");
+    return memchr(from, ':', (size_t)(path - from)) && memchr(path, '@', strcspn(path, "?"));
+}
+
+/* In a URI an @ or / in the password ends it, and its rest is taken for a host, a port or a
+ * database: as such libpq would tell it, when it cannot connect. */
+static bool is_torn(const char *text, const PQconninfoOption *options)
+{
+    if (is_torn_uri(text))
+        return true;
+    for (; options->keyword; options++) {
+        const char *value = options->val ? options->val : "";
+
+        if (strcmp(options->keyword, "port") == 0 && value[strspn(value, "0123456789, ")])
             return true;
         if (strcmp(options->keyword, "host") != 0)
             continue;
-        for (; *text; text += strcspn(text, ","), text += *text == ',')
-            if (*text != '/' && *text != '@' && memchr(text, '@', strcspn(text, ",")))
+        for (; *value; value += strcspn(value, ","), value += *value == ',')
+            if (*value != '/' && *value != '@' && memchr(value, '@', strcspn(value, ",")))
                 return true;
     }
     return false;
@@ -255,7 +273,7 @@ static PQconninfoOption *parse(const char *text, bool *starved)
     if (!options && errno == ENOMEM)    /* of malloc: the message may be in any language */
         *starved = true;
     PQfreemem(message);
-    if (!options || !is_torn(options))
+    if (!options || !is_torn(text, options))
         return options;
     PQconninfoFree(options);
     return NULL;

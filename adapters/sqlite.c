@@ -368,6 +368,7 @@ static void unhook(const kp_sqlite_options *o, sqlite3 *db)
     (void)sqlite3_commit_hook(db, NULL, NULL);
     (void)sqlite3_rollback_hook(db, NULL, NULL);
     (void)sqlite3_update_hook(db, NULL, NULL);
+    (void)sqlite3_wal_hook(db, NULL, NULL);
     (void)sqlite3_trace_v2(db, 0, NULL, NULL);
     (void)sqlite3_busy_timeout(db, (int)busy_timeout(o));
     sqlite3_progress_handler(db, 0, NULL, NULL);
@@ -381,9 +382,9 @@ static int destroy(kp_job *job, void *resource)
     sqlite3 *db = resource;
     int rc;
 
+    unhook(o, db);
     if (o->on_close)
         o->on_close(db, job->key.data, o->ctx);
-    unhook(o, db);
     (void)tidy_up(job, db);
     if (o->counts)
         kp__count(&o->counts->closed, 1);

@@ -21,7 +21,8 @@
  *
  * Keys appear in reports, so a key with a password is refused. Passwords belong in
  * options.conninfo, a password file or a service file; or conninfo_for makes a conninfo for a key
- * that is a name.
+ * that is a name. Keys from outside (the name that a tenant chose) need a conninfo_for: a key that
+ * is a conninfo may name another host, which is sent the password that all keys share.
  *
  * If a server goes down, crashes or has disappeared, the first connection that notices, before it
  * is lent or when it comes back, is KP_EGONE; limits.on_gone says what happens to the others. A

@@ -13,13 +13,14 @@
  *     }
  *
  * A connection that comes back is made ready for the next borrower: running statements are reset,
- * an open transaction is rolled back, and statements left open are finalised and reported. Pragmas,
- * attached files, temporary tables, hooks and functions are not undone, because they cannot be told
- * from what on_open set up: a borrower that changes those must discard (kp_discard). A backup into
- * a connection ends (sqlite3_backup_finish) before that is given back; one that is found under way
- * (with SQLite 3.34 or later) costs the connection, which must not be closed then. An idle one to a
- * file that was moved or deleted is KP_EGONE: the others of its key are tested, too
- * (limits.on_gone).
+ * an open transaction is rolled back, and statements left open are finalised and reported. Nothing
+ * else is undone, because it cannot be told from what on_open set up: pragmas, attached files,
+ * temporary tables, hooks, functions, collations, limits and settings (sqlite3_db_config). A
+ * borrower that changes those must discard (kp_discard). A backup from or into a connection ends
+ * (sqlite3_backup_finish) before that is given back; one into it that is found under way (with
+ * SQLite 3.34 or later) costs the connection, which must not be closed then; one from it is not
+ * found. An idle connection to a file that was moved or deleted is KP_EGONE: the others of its key
+ * are tested, too (limits.on_gone).
  *
  * A connection to a file in WAL mode has up to three descriptors open. A program with more files
  * than that allows sets budget.max_live: then the connection that was idle the longest is closed
@@ -73,7 +74,8 @@ typedef enum kp_sqlite_tidy {
                                    reset where the schema has virtual tables: some then belong
                                    to the tables, and it cannot be told which; and where the file
                                    is locked for longer than busy_timeout_ms, so that the schema
-                                   cannot be read) */
+                                   cannot be read. Whoever prepared them finalises them: else
+                                   their connection cannot be closed, KP_EVENT_DESTROY_FAILED) */
     KP_SQLITE_KEEP,             /* they are reset and stay, for programs that cache statements per
                                    connection; finalise them in on_close */
     KP_SQLITE_CLOSE             /* their connection is bad and is closed; who kept a statement may
@@ -112,7 +114,7 @@ typedef struct kp_sqlite_options {
     int32_t     tidy;           /* [FINALIZE] what becomes of statements left open */
     /* Last step of opening. If it is not SQLITE_OK, the create fails with that code. */
     int       (*on_open)(sqlite3 *db, const kp_sqlite_key *key, void *ctx);
-    /* First step of closing. */
+    /* First step of closing; the hooks and the busy handler are taken out before. */
     void      (*on_close)(sqlite3 *db, const kp_sqlite_key *key, void *ctx);
     void      (*on_leftover)(const kp_sqlite_leftover *what, void *ctx);
     void       *ctx;            /* of these three; they may run on several threads at once */

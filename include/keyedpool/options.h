@@ -104,13 +104,13 @@ typedef struct kp_driver {
                                                        callbacks use */
     uint32_t flags, reserved0;                      /* KP_NEVER_BLOCKS */
     int  (*fd)(void *resource, void *ctx);          /* optional: the descriptor of the resource's
-                                                       socket, which stays open until destroy; -1:
-                                                       none. Called once, when the resource is new;
-                                                       must answer at once. Upkeep drops resources
-                                                       whose peer has closed the connection
-                                                       (kp_options.watch_every_ms): the end of the
-                                                       stream counts (EPOLLRDHUP), unread bytes do
-                                                       not. Linux only */
+                                                       socket, which is watched until it is closed;
+                                                       -1: none. Called once, when the resource is
+                                                       new; must answer at once. Upkeep drops
+                                                       resources whose peer has closed the
+                                                       connection (kp_options.watch_every_ms): the
+                                                       end of the stream counts (EPOLLRDHUP), unread
+                                                       bytes do not. Linux only */
     int  (*revoke)(kp_job *job, void *resource);    /* optional: take a resource back from a
                                                        borrower that has had it too long
                                                        (limits.revoke_after_ms), or still has it at

@@ -18,9 +18,9 @@
 int kp__watch_open(void); /* -1: there are no sets, or no memory */
 void kp__watch_close(int set);
 
-/* Begin to watch a descriptor (false: it has no peer, as a file), and stop. */
+/* Watch a descriptor until it is closed (false: it has no peer, as a file). It cannot be taken out:
+ * who has its number then may be another one, which would be taken out instead. */
 bool kp__watch_add(int set, int fd, uint64_t name);
-void kp__watch_remove(int set, int fd);
 
 /* The names of those whose peers have closed, at most `most`. Never waits. */
 int kp__watch_look(int set, uint64_t *names, int most);

@@ -12,7 +12,6 @@ static void init_slabs(struct kp__core *core)
 {
     kp__slab_init(&core->slots, sizeof(struct kp__slot));
     core->slots.part_size[KP__PART_TESTED] = sizeof(uint64_t);
-    core->slots.part_size[KP__PART_FD] = sizeof(int);
     kp__slab_init(&core->errands, sizeof(struct kp__errand));
     kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
     core->subpools.part_size[KP__PART_DUE] = sizeof(struct kp__key_due);

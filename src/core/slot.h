@@ -107,8 +107,8 @@ struct kp__errand {
     struct kp__trace *traces;    /* where leases were got, by seats (options.stack); or NULL */
 };
 
-/* Parts that lie apart (base/slab.h): when it was tested last; its descriptor. */
-enum { KP__PART_TESTED, KP__PART_FD };
+/* Parts that lie apart (base/slab.h): when it was tested last. */
+enum { KP__PART_TESTED };
 
 /* Guard of all: the pool's lock; `resource`, `serial` and `born` are constant from created to
  * closing. */
@@ -118,7 +118,7 @@ struct kp__slot {
     uint8_t cause;               /* kp_cause; doomed or closing: why */
     bool on_lane;                /* on an open lane: its cell's word says whether it is lent */
     bool doubted : 1;            /* a peer of its key is gone: to be validated before it is lent */
-    bool watched : 1;            /* its descriptor is watched; KP__PART_FD says which it is */
+    bool watched : 1;            /* its descriptor is watched */
     bool tested : 1;             /* idle: validated since it came back; KP__PART_TESTED says when */
     bool old : 1;                /* begun before the latest kp_rotate of its key: it goes at
                                     age_end, whatever the rules say */

@@ -129,7 +129,7 @@ static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint3
 
 bool kp__destroy_by_job(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
-    kp__watch_end(pool, slot);
+    kp__watch_end(slot);
     return pool->driver.destroy && !kp__stands_by(pool) && send(pool, slot, todo);
 }
 
@@ -148,7 +148,7 @@ void kp__destroy_many(struct kp__pool *pool, struct kp__slot *const *slots, uint
         for (uint32_t i = 0; i < many; i++) kp__destroy(pool, slots[i], todo);
         return;
     }
-    for (uint32_t i = 0; i < many; i++) kp__watch_end(pool, slots[i]);
+    for (uint32_t i = 0; i < many; i++) kp__watch_end(slots[i]);
     run_here(pool, slots, many, todo);
     kp__gone_many(&pool->core, slots, many, kp__time(pool), todo);
     kp__tell_news(pool, todo);

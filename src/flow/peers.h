@@ -22,15 +22,18 @@ void kp__doubt_others(struct kp__pool *pool, struct kp__slot *slot, struct kp__t
 /* ---- descriptors (watch.c) ------------------------------------------------------------------- */
 
 /* kp__watch_ask: the descriptor of a new resource, or -1. Without the lock. kp__watch_begin: watch
- * it, from before anybody has the resource; kp__watch_end: no longer, before the resource is
- * destroyed. Both with the lock. */
+ * it, from before anybody has the resource; kp__watch_end: what is seen of it is old news, before
+ * the resource is destroyed. Both with the lock. */
 int kp__watch_fd(const struct kp__pool *pool, void *resource);
 static inline int kp__watch_ask(const struct kp__pool *pool, void *resource)
 {
     return pool->watch < 0 ? -1 : kp__watch_fd(pool, resource);
 }
 void kp__watch_begin(struct kp__pool *pool, struct kp__slot *slot, int fd, uint64_t now);
-void kp__watch_end(struct kp__pool *pool, struct kp__slot *slot);
+static inline void kp__watch_end(struct kp__slot *slot)
+{
+    slot->watched = false;
+}
 
 /* Upkeep's look, if it is time. With the lock, which is given back meanwhile. */
 void kp__watch_keep(struct kp__pool *pool, uint64_t now, struct kp__todo *todo);

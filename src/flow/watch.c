@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * The descriptors of resources (driver.fd): each is in the pool's set from the time its resource
- * was made until just before that is destroyed, and upkeep looks now and then which peers have
- * closed. A resource that is idle goes then, before anybody borrows it; one that is lent goes when
- * it comes back. A name in the set says which slot, and which of its resources, so that old news is
- * never taken for news of a later resource.
+ * was made until it is closed, by destroy or before (libpq closes what is lost), and upkeep looks
+ * now and then which peers have closed. A resource that is idle goes then, before anybody borrows
+ * it; one that is lent goes when it comes back. A name in the set says which slot, and which of its
+ * resources, so that old news is never taken for news of a later resource.
  */
 #include "base/watch.h"
 
@@ -22,11 +22,6 @@ static uint64_t name_of(const struct kp__slot *slot)
     return (uint64_t)slot->item.index << 32 | (uint32_t)slot->serial;
 }
 
-static int *fd_of(struct kp__pool *pool, const struct kp__slot *slot)
-{
-    return kp__slab_part(&pool->core.slots, slot->item.index, KP__PART_FD);
-}
-
 int kp__watch_fd(const struct kp__pool *pool, void *resource)
 {
     int cancel = kp__cancel_hold(), fd = pool->driver.fd(resource, pool->driver.ctx);
@@ -37,16 +32,8 @@ int kp__watch_fd(const struct kp__pool *pool, void *resource)
 void kp__watch_begin(struct kp__pool *pool, struct kp__slot *slot, int fd, uint64_t now)
 {
     if (fd < 0 || !kp__watch_add(pool->watch, fd, name_of(slot))) return;
-    *fd_of(pool, slot) = fd;
     slot->watched = true;
     if (pool->watch_at == KP__NEVER) pool->watch_at = kp__later(now, pool->watch_every);
-}
-
-void kp__watch_end(struct kp__pool *pool, struct kp__slot *slot)
-{
-    if (!slot->watched) return;
-    kp__watch_remove(pool->watch, *fd_of(pool, slot));
-    slot->watched = false;
 }
 
 static void tell_closed(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,

@@ -7,6 +7,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* ---- servers that end connections, or sleep -------------------------------------------------- */
 
@@ -89,6 +90,36 @@ static void a_connection_that_does_not_answer_must_be_replaced_in_time(void **st
     assert_non_null(strstr(stage.cause, "no answer in time (57014)"));
     assert_int_equal(stage.suspect, 0);
     kp_release(&lease);
+    close_pool();
+}
+
+/* Like PQputCopyData, until no more can be sent. */
+static void fill_up(const PGconn *conn)
+{
+    char rows[] = "d\0\0\0\011line\n";
+
+    while (send(PQsocket(conn), rows, sizeof rows - 1, MSG_DONTWAIT) > 0)
+        continue;
+}
+
+/* Part of a COPY is not sent yet, and cannot be. */
+static void a_copy_to_one_that_does_not_read_must_not_hold_up_its_borrower(void **state)
+{
+    kp_lease lease;
+    pid_t backend;
+
+    (void)state;
+    open_pool((kp_pg_options){ 0 });
+    lease = get(NULL);
+    backend = PQbackendPID(kp_pg_conn(&lease));
+    assert_int_equal(value(&lease, "CREATE TEMP TABLE t (x text)"), 0);
+    PQclear(PQexec(kp_pg_conn(&lease), "COPY t FROM STDIN"));
+    assert_int_equal(kill(backend, SIGSTOP), 0);
+    fill_up(kp_pg_conn(&lease));
+    assert_int_equal(PQputCopyData(kp_pg_conn(&lease), "more\n", 5), 1);
+    kp_release(&lease);                 /* it would wait for ever */
+    assert_int_equal(kill(backend, SIGCONT), 0);
+    assert_int_equal(stage.left, KP_PG_LEFT_RESULT);
     close_pool();
 }
 
@@ -182,6 +213,34 @@ static void what_a_server_says_to_an_idle_one_must_not_be_taken_for_its_end(void
     close_pool();
 }
 
+/* libpq closes the socket of a lost connection while that is still lent, so that the next one may
+ * have its number. */
+static void one_that_has_a_lost_ones_descriptor_must_be_watched(void **state)
+{
+    struct timespec late;
+    kp_lease lost, other;
+    int fd, backend;
+
+    (void)state;
+    open_watched((kp_pg_options){ 0 }, 20);
+    lost = get(NULL);
+    fd = PQsocket(kp_pg_conn(&lost));
+    end_backend(PQbackendPID(kp_pg_conn(&lost)));
+    assert_int_equal(value(&lost, "SELECT 1"), -1);
+    other = get(NULL);
+    assert_int_equal(PQsocket(kp_pg_conn(&other)), fd);
+    kp_release(&lost);
+    assert_int_equal(sem_wait(&stage.news), 0);
+    backend = PQbackendPID(kp_pg_conn(&other));
+    kp_release(&other);
+    end_backend(backend);
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &late), 0);
+    late.tv_sec += 20;
+    assert_int_equal(sem_timedwait(&stage.news, &late), 0);
+    assert_int_equal(stage.invalid, 2);
+    close_pool();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,9 +248,11 @@ int main(void)
         cmocka_unit_test(a_connection_that_ended_while_it_was_lent_must_not_come_to_the_next),
         cmocka_unit_test(a_connection_that_was_cut_must_count_as_a_server_that_is_gone),
         cmocka_unit_test(a_connection_that_does_not_answer_must_be_replaced_in_time),
+        cmocka_unit_test(a_copy_to_one_that_does_not_read_must_not_hold_up_its_borrower),
         cmocka_unit_test(what_a_server_says_as_it_goes_must_have_the_others_tested),
         cmocka_unit_test(an_idle_timeout_must_say_nothing_of_the_others),
         cmocka_unit_test(what_a_server_says_to_an_idle_one_must_not_be_taken_for_its_end),
+        cmocka_unit_test(one_that_has_a_lost_ones_descriptor_must_be_watched),
     };
 
     return cmocka_run_group_tests_name("postgres, gone", tests, start, stop);

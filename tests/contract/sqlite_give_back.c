@@ -361,39 +361,6 @@ static void a_connection_with_a_backup_under_way_must_not_be_lent_again(void **s
     stage_close(s);
 }
 
-static void rolled_back(void *heard)
-{
-    ++*(int *)heard;
-}
-
-static int authorize(void *heard, int action, const char *a, const char *b, const char *c,
-                     const char *d)
-{
-    (void)action, (void)a, (void)b, (void)c, (void)d;
-    ++*(int *)heard;
-    return SQLITE_OK;
-}
-
-/* A borrower that changed hooks discards. What they use may be gone by then: a scope runs its
- * finalizers first. */
-static void hooks_must_not_be_called_when_their_connection_goes(void **state)
-{
-    struct stage *s = *state;
-    kp_lease lease;
-    int heard = 0;
-
-    stage_open(s, (kp_sqlite_options){ 0 });
-    make_table(s);
-    lease = get_in_transaction(s);
-    (void)start_query(&lease);
-    (void)sqlite3_rollback_hook(kp_sqlite_db(&lease), rolled_back, &heard);
-    (void)sqlite3_set_authorizer(kp_sqlite_db(&lease), authorize, &heard);
-    kp_discard(&lease);
-    assert_true(s->left.transaction);
-    assert_int_equal(heard, 0);
-    stage_close(s);
-}
-
 static int authorize_no_transaction(void *nothing, int action, const char *a, const char *b,
                                     const char *c, const char *d)
 {
@@ -480,7 +447,6 @@ int main(void)
         TEST(a_connection_that_a_statement_keeps_open_must_be_a_failed_destroy),
         TEST(a_discarded_writer_must_leave_no_lock_behind),
         TEST(a_connection_with_a_backup_under_way_must_not_be_lent_again),
-        TEST(hooks_must_not_be_called_when_their_connection_goes),
         TEST(a_transaction_that_reset_could_not_end_must_be_reported_once),
         TEST(an_idle_connection_to_a_deleted_file_must_not_be_lent_again),
         TEST(a_writer_that_may_not_write_must_not_be_lent),

@@ -194,6 +194,44 @@ static void old_news_must_not_concern_whoever_has_the_descriptor_next(void **sta
     end();
 }
 
+/* The first one is closed while it is lent, and destroyed when its number is another's. */
+static void who_has_the_number_of_a_closed_one_must_be_watched(void **state)
+{
+    kp_options o = plan(2);
+
+    (void)state;
+    begin(&o);
+    kp_lease lost = get();
+    const int fd = line[0].fd;
+    line[0].fd = close(fd) - 1;
+    kp_lease other = get();
+    assert_int_equal(line[1].fd, fd);
+    kp_discard(&lost);
+    kp_release(&other);
+    peer_closes(1);
+    kp_sim_pass_ms(h->sim, 1000);
+    assert_int_equal(stats().live, 0);
+    end();
+}
+
+static void a_descriptor_that_outlives_its_resource_must_be_watched_for_the_next(void **state)
+{
+    kp_options o = plan(1);
+
+    (void)state;
+    begin(&o);
+    kp_lease lease = get();
+    line[1] = line[0];
+    line[0].fd = line[0].peer = -1; /* it is left open */
+    kp_discard(&lease);
+    alive++;
+    assert_int_equal(kp_add(h->pool, kp_str("db"), &line[1]), 0);
+    peer_closes(1);
+    kp_sim_pass_ms(h->sim, 1000);
+    assert_int_equal(stats().live, 0);
+    end();
+}
+
 static void many_at_once_must_all_go(void **state)
 {
     kp_options o = plan(MANY);
@@ -418,6 +456,8 @@ int main(void)
         cmocka_unit_test(what_is_lent_must_go_when_it_comes_back),
         cmocka_unit_test(data_must_be_nothing_to_it),
         cmocka_unit_test(old_news_must_not_concern_whoever_has_the_descriptor_next),
+        cmocka_unit_test(who_has_the_number_of_a_closed_one_must_be_watched),
+        cmocka_unit_test(a_descriptor_that_outlives_its_resource_must_be_watched_for_the_next),
         cmocka_unit_test(many_at_once_must_all_go),
         cmocka_unit_test(what_is_dead_when_it_is_made_must_go_too),
         cmocka_unit_test(what_has_no_descriptor_must_be_left_alone),
