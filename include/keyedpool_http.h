@@ -79,7 +79,8 @@ extern "C" {
 typedef struct kp_http_counts {
     uint64_t opened, closed;            /* handles */
     uint64_t sockets;                   /* opened by them: how many connections it took */
-    uint64_t ended;                     /* idle ones whose connection was found ended */
+    uint64_t ended;                     /* idle ones that were checked, and whose connection had
+                                           ended, or had bytes that nobody had asked for */
 } kp_http_counts;
 
 /* {0} and NULL are valid (R2). The strings and the struct are copied. */
