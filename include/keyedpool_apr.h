@@ -11,9 +11,10 @@
  * (one at a time per list, as APR's, since they share the list's apr_pool_t: if they allocate from
  * it, let nothing else use that pool); apr_reslist_cleanup_order_set does nothing: the list always
  * goes as an ordinary clean-up of its pool; apr_reslist_maintain does not wait for what the
- * background is constructing. A destructor's status only counts. Resources are told apart by their
- * addresses: a constructor that answers NULL has failed (APR_EGENERAL), and of two resources with
- * one address only the first can be released.
+ * background is constructing; to the soft maximum resources that are out count, too, so that fewer
+ * are left idle. A destructor's status only counts. Resources are told apart by their addresses: a
+ * constructor that answers NULL has failed (APR_EGENERAL), and of two resources with one address
+ * only the first can be released.
  * NULL instead of a list, a pool, a function or a place for the answer is APR_EINVAL, not a crash;
  * destroying NULL does nothing.
  */
