@@ -127,6 +127,7 @@ static int open_pool(apr_reslist_t *list, int min, int smax, int hmax, int64_t t
         return rc;
     options.limits.excess_check |= KP_CHECK_KEEPER;     /* apr_reslist_maintain */
     options.limits.min_live = min > 0 ? min : KP_NONE;  /* what kp_warm below brings it to */
+    options.limits.refill = KP_REFILL_EAGER;            /* without a get, as APR does */
     options.forget_key_after_ms = KP_OFF;
     return kp_pool_open(&options, &list->pool);
 }

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,15 +165,33 @@ static int own_half(const struct link *link)
     return send(link->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN ? -errno : 0;
 }
 
+/* Nothing can be read any more: did the borrower end that (shutdown), while TCP still waits for the
+ * peer's end? Of a Unix socket nobody can tell. */
+static bool peer_goes_on(int fd)
+{
+#ifdef __linux__
+    struct tcp_info tcp = { 0 };
+    socklen_t size = sizeof tcp;
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &tcp, &size) == 0 &&
+           (tcp.tcpi_state == TCP_ESTABLISHED || tcp.tcpi_state == TCP_FIN_WAIT1 ||
+            tcp.tcpi_state == TCP_FIN_WAIT2);
+#else
+    return (void)fd, false;
+#endif
+}
+
 /* Finds bytes that wait, and the end of either half. */
 static int check(kp_job *job, const struct link *link)
 {
     const kp_socket_options *o = job->ctx;
     int rc = kp__peek(link->fd);
-    bool gone = kp__is_gone(-rc);
+    bool ours = rc == -ECONNRESET && peer_goes_on(link->fd), gone = !ours && kp__is_gone(-rc);
 
     if (rc == 0)
         rc = own_half(link);
+    else if (ours)
+        rc = -EPIPE;
     if (rc == 0)
         return 0;
     if (o->counts)

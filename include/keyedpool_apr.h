@@ -7,12 +7,14 @@
  * What is better: neither a slow constructor nor a slow destructor delays threads that take or give
  * back another resource; a time-out is one deadline; waiting threads are served in order; releasing
  * what is not lent is APR_NOTFOUND instead of a broken list; ages are on a monotonic clock. What
- * differs: constructor and destructor may run on another thread (one at a time per list, as APR's,
- * since they share the list's apr_pool_t); apr_reslist_cleanup_order_set does nothing: the list
- * always goes as an ordinary clean-up of its pool; apr_reslist_maintain does not wait for what the
- * background is constructing. A destructor's status only counts. Resources are told apart by their
- * addresses: a constructor that answers NULL has failed (APR_EGENERAL), and of two resources with
- * one address only the first can be released.
+ * differs: constructor and destructor may run on another thread, also in a program that has one
+ * (one at a time per list, as APR's, since they share the list's apr_pool_t: if they allocate from
+ * it, let nothing else use that pool); apr_reslist_cleanup_order_set does nothing: the list always
+ * goes as an ordinary clean-up of its pool; apr_reslist_maintain does not wait for what the
+ * background is constructing; to the soft maximum resources that are out count, too, so that fewer
+ * are left idle. A destructor's status only counts. Resources are told apart by their addresses: a
+ * constructor that answers NULL has failed (APR_EGENERAL), and of two resources with one address
+ * only the first can be released.
  * NULL instead of a list, a pool, a function or a place for the answer is APR_EINVAL, not a crash;
  * destroying NULL does nothing.
  */

@@ -226,7 +226,7 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
         continue;
     while (kp__epoll_is_here(e) && (first = kp__epoll_first(e)) != NULL && first->due_ns <= now) {
         kp__epoll_stop(&e->watcher, first);
-        first->told(first, 0);
+        first->told(first, kp__watch_look(first->fd, first->events));
     }
     if (e->fd < 0)
         return -1;

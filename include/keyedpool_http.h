@@ -27,15 +27,18 @@
  * into a multi handle, nor into a share of your own that shares connections: connections made there
  * belong to those, and would outlive the handle. After a share of your own without TLS sessions
  * discard (kp_discard): libcurl loses some memory whenever such a handle goes back to the share of
- * the pool. CURLOPT_RESOLVE of one borrower affects all, since names are shared, and libcurl keeps
- * what CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until the next transfer
- * begins, what curl_easy_header tells of the last answer.
+ * the pool. CURLOPT_RESOLVE of one borrower affects all, since names are shared, and so do for a
+ * minute the addresses that were found as he wanted (CURLOPT_IPRESOLVE, CURLOPT_DOH_URL); libcurl
+ * keeps what CURLOPT_ALTSVC learnt, the header of CURLOPT_TRANSFER_ENCODING, and, until the next
+ * transfer begins, what curl_easy_header tells of the last answer.
  * CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection keeps the
  * functions with which it was made, past the lease of whoever set them. It also keeps what
  * CURLOPT_SSL_CTX_FUNCTION (whom to trust, a client's certificate) and CURLOPT_SOCKOPTFUNCTION did
- * to it, and libcurl uses it for those who said nothing of the kind: set these in prepare, for all,
- * or discard (kp_discard). With the former, switch CURLOPT_SSL_SESSIONID_CACHE off as well: else
- * another connection of the pool may take up the TLS session, and be let in by that certificate.
+ * to it, the address of CURLOPT_INTERFACE, what CURLOPT_HAPROXYPROTOCOL told the server of whom it
+ * is for, and the tunnel that a CURLOPT_PROXYHEADER opened (with a password, say), and libcurl uses
+ * it for those who said nothing of the kind: set these in prepare, for all, or discard
+ * (kp_discard). With the first, switch CURLOPT_SSL_SESSIONID_CACHE off as well: else another
+ * connection of the pool may take up the TLS session, and be let in by that certificate.
  *
  * An idle connection that turns out to have ended, or a server that no longer accepts the
  * borrower's calls, is KP_EGONE; limits.on_gone says what happens to the others. On Linux a handle
@@ -76,7 +79,8 @@ extern "C" {
 typedef struct kp_http_counts {
     uint64_t opened, closed;            /* handles */
     uint64_t sockets;                   /* opened by them: how many connections it took */
-    uint64_t ended;                     /* idle ones whose connection was found ended */
+    uint64_t ended;                     /* idle ones that were checked, and whose connection had
+                                           ended, or had bytes that nobody had asked for */
 } kp_http_counts;
 
 /* {0} and NULL are valid (R2). The strings and the struct are copied. */
@@ -132,8 +136,10 @@ KP_API int kp_http_fill(const kp_http_options *http, kp_options *options) KP_NOD
 /* ---- using ----------------------------------------------------------------------------------- */
 
 /* The handle of a lease; NULL once it has ended, and of NULL. It is the pool's: no
- * curl_easy_cleanup. Threads, Blocks, Calls, Owns, Errors, Order, Since: as reading
- * lease->resource. One thread at a time may use it. */
+ * curl_easy_cleanup. What curl_easy_duphandle makes of it has the pool's functions, which want the
+ * lease: clean that up before the lease ends.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as reading lease->resource. One thread at a
+ * time may use it. */
 static inline CURL *kp_http(const kp_lease *lease)
 {
     return lease && lease->resource ? *(CURL *const *)lease->resource : NULL;

@@ -55,9 +55,10 @@ typedef enum kp_redis_tidy {
                                    one round trip; replies left unread are read and thrown away. A
                                    server before 6.2 gets DISCARD, HELLO 2, UNSUBSCRIBE,
                                    PUNSUBSCRIBE, UNWATCH, CLIENT TRACKING OFF, CLIENT SETNAME "" and
-                                   READWRITE instead of RESET. What RESET leaves on stays: CLIENT
-                                   NO-EVICT and SCRIPT DEBUG, and before 6.2 who was logged in, if
-                                   the pool has no password */
+                                   READWRITE instead of RESET. What RESET leaves on stays: SCRIPT
+                                   DEBUG, CLIENT SETINFO, Valkey's CLIENT CAPA and IMPORT-SOURCE, on
+                                   older servers (7.0) CLIENT NO-EVICT, and before 6.2 who was
+                                   logged in, if the pool has no password */
     KP_REDIS_LOOK               /* only look, without the server: unread replies, unsent commands
                                    and errors end a connection, and all else that a borrower
                                    changed stays. A reply that has not arrived yet cannot be seen,

@@ -28,8 +28,9 @@
  * on_open to on_close. With TLS 1.3 let on_open end with a first exchange: until something was
  * read, the session tickets that a server sends after the handshake are unread bytes, too.
  *
- * A socket that the other side has ended is KP_EGONE; limits.on_gone says what happens to others of
- * its key. On Linux those that end while they are idle are dropped before anybody borrows them
+ * A socket that the other side has ended is KP_EGONE (and a Unix socket that the borrower has shut
+ * down for reading, which looks the same); limits.on_gone says what happens to others of its key.
+ * On Linux those that end while they are idle are dropped before anybody borrows them
  * (kp_options.watch_every_ms), and their key is not suspect.
  */
 #ifndef KEYEDPOOL_SOCKET_H

@@ -55,8 +55,8 @@ struct kp_watcher {
     void (*stop)(kp_watcher *watcher, kp_watch *watch);
 };
 
-/* For glue whose loop tells times first: which events have come, now that the time is over. What
- * came in time is not late because the loop was. */
+/* For glue that may tell a time before it has looked at the descriptor: which events have come, now
+ * that the time is over. What came in time is not late because the loop was. */
 static inline int kp__watch_look(int fd, int events)
 {
     struct pollfd look;

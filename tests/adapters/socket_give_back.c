@@ -109,27 +109,34 @@ static void a_connection_that_was_reset_must_be_noticed(void **state)
     stage_close(s);
 }
 
+/* `how` is for shutdown. */
+static void must_be_the_borrowers_end(struct stage *s, const char *key, int listener, int how)
+{
+    memset(&s->counts, 0, sizeof s->counts);
+    stage_open(s, (kp_socket_options){ 0 });
+    kp_lease lease = get(s, key);
+    int peer = peer_of(listener);
+
+    assert_int_equal(shutdown(kp_socket_fd(&lease), how), 0);
+    kp_release(&lease);
+    assert_int_equal(kp_socket_counts_read(&s->counts).ended, 1);
+    assert_string_equal(s->invalid, "socket: the borrower has ended its half of it");
+    assert_int_equal(s->invalid_code, KP_ECREATE);
+    expect_another(s, key, listener);
+    (void)close(peer);
+    stage_close(s);
+}
+
 static void a_half_that_the_borrower_ended_must_not_be_lent_again(void **state)
 {
     struct stage *s = *state;
-    const char *keys[2] = { s->place, s->path };
-    int listeners[2] = { s->tcp, s->local };
 
-    for (int i = 0; i < 2; i++) {
-        memset(&s->counts, 0, sizeof s->counts);
-        stage_open(s, (kp_socket_options){ 0 });
-        kp_lease lease = get(s, keys[i]);
-        int peer = peer_of(listeners[i]);
-
-        assert_int_equal(shutdown(kp_socket_fd(&lease), SHUT_WR), 0);
-        kp_release(&lease);
-        assert_int_equal(kp_socket_counts_read(&s->counts).ended, 1);
-        assert_string_equal(s->invalid, "socket: the borrower has ended its half of it");
-        assert_int_equal(s->invalid_code, KP_ECREATE);
-        expect_another(s, keys[i], listeners[i]);
-        (void)close(peer);
-        stage_close(s);
-    }
+    must_be_the_borrowers_end(s, s->path, s->local, SHUT_WR);
+    must_be_the_borrowers_end(s, s->place, s->tcp, SHUT_WR);
+#ifdef __linux__
+    must_be_the_borrowers_end(s, s->place, s->tcp, SHUT_RD);
+    must_be_the_borrowers_end(s, s->place, s->tcp, SHUT_RDWR);
+#endif
 }
 
 static void mode_and_timeouts_must_be_undone(void **state)

@@ -196,6 +196,24 @@ static void an_invalidated_one_must_be_destroyed_and_make_room(void **state)
     assert_int_equal(apr_reslist_release(list, taken), APR_SUCCESS);
 }
 
+/* No get: what is lost is made up for, though the list was full when it was wanted. */
+static void maintain_must_make_up_for_an_invalidated_one(void **state)
+{
+    struct world  *w = *state;
+    apr_reslist_t *list = make_list(w, 1, 1, 1, 0);
+    void          *taken;
+
+    for (int made = 1; made < 4; made++) {
+        while (w->made < made) {        /* in the background; or CTest ends it */
+            assert_int_equal(apr_reslist_maintain(list), APR_SUCCESS);
+            sched_yield();
+        }
+        assert_int_equal(apr_reslist_acquire(list, &taken), APR_SUCCESS);
+        assert_int_equal(apr_reslist_maintain(list), APR_SUCCESS);
+        assert_int_equal(apr_reslist_invalidate(list, taken), APR_SUCCESS);
+    }
+}
+
 /* With APR's own list the first lends one resource to two, and the second corrupts its counts. */
 static void what_is_not_lent_must_be_refused(void **state)
 {
@@ -366,6 +384,7 @@ int main(void)
         T(what_is_above_the_soft_maximum_must_go_once_it_is_old),
         T(maintain_must_destroy_the_excess),
         T(an_invalidated_one_must_be_destroyed_and_make_room),
+        T(maintain_must_make_up_for_an_invalidated_one),
         T(what_is_not_lent_must_be_refused),
         T(a_list_must_go_with_its_pool_and_what_is_out_when_it_comes_back),
         T(twenty_five_consumers_on_twenty_must_all_be_served),
