@@ -79,7 +79,8 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
 /* ---- what a doctor sees ---------------------------------------------------------------------- */
 
 /* The columns of `question`; a limit of -1 is none. A superuser is held to that of the server
- * alone. Every role sees who is connected, if not what they do. */
+ * alone. Every role sees who is connected, if not what they do. Workers take no connection: those
+ * of autovacuum have no user, and of parallel queries only a role's own can be told. */
 enum {
     VERSION, MOST, USED, ROLE_MOST, ROLE_USED, DATABASE_MOST, DATABASE_USED, IDLE_MS, COLUMNS
 };
@@ -95,7 +96,9 @@ static const char question[] =
     " count(a.pid) FILTER (WHERE a.datid = d.oid),"
     " coalesce((SELECT setting::bigint FROM pg_settings WHERE name = 'idle_session_timeout'), 0) "
     "FROM pg_roles r JOIN pg_database d ON d.datname = current_database() "
-    "LEFT JOIN pg_stat_activity a ON a.datid IS NOT NULL AND a.pid <> pg_backend_pid() "
+    "LEFT JOIN pg_stat_activity a ON a.datid IS NOT NULL AND a.usesysid IS NOT NULL"
+    " AND coalesce(a.backend_type, 'client backend') = 'client backend'"
+    " AND a.pid <> pg_backend_pid() "
     "WHERE r.rolname = session_user GROUP BY r.rolsuper, r.rolconnlimit, d.datconnlimit";
 
 static int64_t number(const PGresult *result, int column)

@@ -149,6 +149,49 @@ static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **s
     let_go(10);
 }
 
+static long workers(const char *kind)
+{
+    char sql[128];
+
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = "
+                   "'%s worker' AND datid IS NOT NULL", kind);
+    return pg_ask(sql);
+}
+
+/* They take no place of a connection. One vacuums a table without any hurry, and one of app's runs
+ * its query. */
+static void doctor_must_not_count_workers_as_connections(void **state)
+{
+    PGconn *busy = PQconnectdb(pg.conninfo);
+    PGcancel *cancel = PQgetCancel(busy);
+    char why[64];
+
+    (void)state;
+    assert_int_equal(pg_ask("ALTER SYSTEM SET autovacuum_naptime = 1"), 0);
+    assert_int_equal(pg_ask("SELECT pg_reload_conf()"), 0);
+    assert_int_equal(pg_ask("CREATE TABLE dusty AS SELECT repeat('x', 500) FROM"
+                            " generate_series(1, 10000);"
+                            "ALTER TABLE dusty SET (autovacuum_vacuum_threshold = 1,"
+                            " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"
+                            ";DELETE FROM dusty"), 0);
+    assert_int_equal(PQsendQuery(busy, "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;"
+                                 "SET min_parallel_table_scan_size = 0;"
+                                 "SELECT count(*) FROM pg_attribute WHERE pg_sleep(600) IS NULL"),
+                     1);
+    while (workers("autovacuum") == 0 || workers("parallel") == 0)
+        ;
+    RUN("doctor", "--json", url);
+    assert_true(workers("autovacuum") > 0);
+    assert_int_equal(PQcancel(cancel, why, sizeof why), 1);
+    PQfreeCancel(cancel);
+    PQfinish(busy);
+    assert_int_equal(pg_ask("ALTER SYSTEM RESET autovacuum_naptime"), 0);
+    assert_int_equal(pg_ask("SELECT pg_reload_conf()"), 0);
+    assert_int_equal(pg_ask("DROP TABLE dusty"), 0);
+    it_must_have_found(NULL, "connections", "ok", "allows 17, 1 are in use");
+    let_go(0);
+}
+
 static void doctor_must_not_count_what_is_reserved_for_who_is_a_superuser(void **state)
 {
     char admin[200];
@@ -279,6 +322,7 @@ int main(void)
         cmocka_unit_test(a_url_must_be_shown_without_its_secrets),
         cmocka_unit_test(bench_must_say_what_it_cannot_do_there),
         cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
+        cmocka_unit_test(doctor_must_not_count_workers_as_connections),
         cmocka_unit_test(doctor_must_not_count_what_is_reserved_for_who_is_a_superuser),
         cmocka_unit_test(doctor_must_know_the_limits_of_roles_and_databases),
         cmocka_unit_test(doctor_must_not_hold_a_superuser_to_limits_of_roles_and_databases),
