@@ -30,7 +30,7 @@ static void counts(const struct bench_result *r)
 
     name_row("operations");
     printf("%s   %s/s", term_count(n, sizeof n, done),
-           term_count(rate, sizeof rate, (uint64_t)((double)done / r->seconds)));
+           term_rate(rate, sizeof rate, (double)done / r->seconds));
     if (r->writes)
         printf("   (%s writes)", term_count(n, sizeof n, r->writes));
     printf("   timeouts %llu   %serrors %llu%s\n", (unsigned long long)r->timeouts,
@@ -131,7 +131,7 @@ void bench_report(const struct bench *b, const struct bench_result *r)
     printf(", size %lld, %lld client%s, ", (long long)p->size, (long long)p->clients,
            p->clients == 1 ? "" : "s");
     if (p->rate > 0)
-        printf("open loop %g/s, ", p->rate);
+        printf("open loop %.12g/s, ", p->rate);
     else
         printf("closed loop, ");
     printf("%.2f s, seed %llu%s\n", r->seconds, (unsigned long long)p->seed,

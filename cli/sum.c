@@ -106,7 +106,7 @@ void bench_progress(const struct bench *b, struct bench_progress *last, uint64_t
 {
     struct histogram *wait = calloc(2, sizeof *wait), *hold = wait ? wait + 1 : NULL;
     uint64_t failed = 0;
-    char wait_text[32], hold_text[32];
+    char wait_text[32], hold_text[32], rate[32];
 
     if (!wait)
         return;
@@ -119,9 +119,10 @@ void bench_progress(const struct bench *b, struct bench_progress *last, uint64_t
     }
     histogram_subtract(wait, &last->wait);
     histogram_subtract(hold, &last->hold);
-    (void)fprintf(stderr, "progress: %.1f s, %.0f gets/s, wait p99 %s, hold p99 %s, %llu failed\n",
+    (void)fprintf(stderr, "progress: %.1f s, %s gets/s, wait p99 %s, hold p99 %s, %llu failed\n",
                   (double)(now - from) / 1e9,
-                  (double)load(&wait->count) / ((double)(now - last->at_ns) / 1e9),
+                  term_rate(rate, sizeof rate,
+                            (double)load(&wait->count) / ((double)(now - last->at_ns) / 1e9)),
                   term_time(wait_text, sizeof wait_text, (double)histogram_percentile(wait, 0.99)),
                   term_time(hold_text, sizeof hold_text, (double)histogram_percentile(hold, 0.99)),
                   (unsigned long long)(failed - last->failed));
