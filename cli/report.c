@@ -79,11 +79,12 @@ static void fairness(const struct bench_result *r)
     printf("%s (%s)\n", term_time(t, sizeof t, (double)r->longest_ns), key);
 }
 
-static void cell(double ns)
+/* A time that is told by `h`, which may have none. */
+static void cell(const struct histogram *h, double ns)
 {
     char t[32];
 
-    term_pad(term_time(t, sizeof t, ns), -CELL);
+    term_pad(h->count ? term_time(t, sizeof t, ns) : "-", -CELL);
 }
 
 static void percentiles(const char *name, const struct histogram *h)
@@ -92,8 +93,8 @@ static void percentiles(const char *name, const struct histogram *h)
 
     name_row(name);
     for (size_t i = 0; i < sizeof share / sizeof share[0]; i++)
-        cell((double)histogram_percentile(h, share[i]));
-    cell(histogram_mean(h));
+        cell(h, (double)histogram_percentile(h, share[i]));
+    cell(h, histogram_mean(h));
     printf("\n");
 }
 
@@ -102,8 +103,9 @@ static void histogram(const struct histogram *h)
     uint64_t all = h->count, seen = 0, below;
     char bar[4 * BAR + 1], t[32], n[32], label[64];
 
-    printf("\n  wait histogram\n");
-    for (uint64_t edge = 1000; all && seen < all; edge *= 10, seen = below) {
+    if (all)
+        printf("\n  wait histogram\n");
+    for (uint64_t edge = 1000; seen < all; edge *= 10, seen = below) {
         double share;
 
         below = edge > h->max ? all : histogram_below(h, edge);

@@ -101,6 +101,11 @@ void bench_sum(struct bench *b, uint64_t from, uint64_t until, struct bench_resu
                             (double)out->stats.wait_ns / all);
 }
 
+static const char *p99(char *buf, size_t size, const struct histogram *h)
+{
+    return load(&h->count) ? term_time(buf, size, (double)histogram_percentile(h, 0.99)) : "-";
+}
+
 void bench_progress(const struct bench *b, struct bench_progress *last, uint64_t from,
                     uint64_t now)
 {
@@ -123,8 +128,7 @@ void bench_progress(const struct bench *b, struct bench_progress *last, uint64_t
                   (double)(now - from) / 1e9,
                   term_rate(rate, sizeof rate,
                             (double)load(&wait->count) / ((double)(now - last->at_ns) / 1e9)),
-                  term_time(wait_text, sizeof wait_text, (double)histogram_percentile(wait, 0.99)),
-                  term_time(hold_text, sizeof hold_text, (double)histogram_percentile(hold, 0.99)),
+                  p99(wait_text, sizeof wait_text, wait), p99(hold_text, sizeof hold_text, hold),
                   (unsigned long long)(failed - last->failed));
     histogram_merge(&last->wait, wait);
     histogram_merge(&last->hold, hold);

@@ -118,6 +118,35 @@ static void requests_after_the_end_must_not_count_as_due(void **state)
     json_decref(o);
 }
 
+/* HEAD and GET, by which bench tries the server before the run; nobody is answered after that. */
+static bool answer_two(int fd)
+{
+    char request[4096];
+    static int answered;
+
+    if (recv(fd, request, sizeof request, 0) <= 0)
+        return false;
+    return answered++ >= 2 || web_send(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+static void what_was_not_measured_must_not_look_like_no_time(void **state)
+{
+    struct peer other = { .port = server_free_port(), .answer = answer_two };
+    char nobody[64];
+
+    (void)state;
+    assert_int_equal(peer_start(&other), 0);
+    (void)snprintf(nobody, sizeof nobody, "http://127.0.0.1:%d", other.port);
+    RUN("bench", nobody, "-c", "2", "-z", "300ms", "-P", "100ms", "--timeout", "1s");
+    peer_kill(&other);
+    assert_int_equal(said.status, 1);
+    said_must_have(said.err, "0 gets/s, wait p99 -, hold p99 -, ");
+    said_must_have(said.out, "\n  wait                    -         -         -         -");
+    said_must_have(said.out, "\n  hold                    -         -         -         -");
+    assert_null(strstr(said.out, "0 ns"));
+    assert_null(strstr(said.out, "histogram"));
+}
+
 static void bench_must_say_that_an_origin_is_one_key(void **state)
 {
     (void)state;
@@ -190,6 +219,7 @@ int main(void)
         cmocka_unit_test(a_long_host_must_be_kept_whole),
         cmocka_unit_test(bench_must_say_why_it_gets_no_answer),
         cmocka_unit_test(requests_after_the_end_must_not_count_as_due),
+        cmocka_unit_test(what_was_not_measured_must_not_look_like_no_time),
         cmocka_unit_test(bench_must_say_that_an_origin_is_one_key),
         cmocka_unit_test(doctor_must_say_whether_connections_can_be_used_again),
         cmocka_unit_test(the_files_that_doctor_says_are_needed_must_do),
