@@ -50,8 +50,8 @@ static double between(double from, double to)
     return (round(1000 * to) - round(1000 * from)) / 10;
 }
 
-/* Which part of its time a client spends where. What is left is sleep until the next arrival, and
- * the measuring itself. */
+/* Which part of its time a client spends where. What is left is sleep until the next arrival, the
+ * measuring itself, and waiting for the last one to end. */
 static void shares(const struct bench_result *r)
 {
     double held = r->get_share + r->hold_share, given = held + r->release_share;
