@@ -151,6 +151,10 @@ static void what_only_servers_need_must_not_be_asked_of_files(void **state)
     said_must_have(said.out, "open files: up to 140065 are needed");      /* two each, and one */
     assert_null(strstr(said.out, "\"ports\""));
     assert_null(strstr(said.out, "\"somaxconn\""));
+    RUN("doctor", "--json", "-k", "10", "--size", "100", "--max-live", "200", "sqlite:x.db");
+    said_must_have(said.out, "open files: up to 1274 are needed");  /* 10 with 100 places, 200 */
+    RUN("doctor", "--json", "-k", "1k", "--size", "100", "--max-live", "20", "sqlite:x.db");
+    said_must_have(said.out, "open files: up to 2104 are needed");  /* 20 at the same time */
     RUN("doctor", "--json", "--size", "70000", "sqlite:x.db", "redis://127.0.0.1:1");
     it_must_have_found("system", "ports", "fail", "70000 connections to one server");
     said_must_have(said.out, "open files: up to 140065 are needed");
