@@ -289,7 +289,8 @@ bool contact_make(struct contact *c, const struct target *t, const char *name)
     }
     c->connect_ns = now_ns() - began;
     began = now_ns();
-    if (!t->backend->operate(&c->lease, t, (struct task){ false, ANY }, c->why, sizeof c->why)) {
+    if (t->backend->operate(&c->lease, t, (struct task){ false, ANY }, c->why, sizeof c->why) !=
+        DONE) {
         term_tame(c->why);
         return false;
     }

@@ -24,6 +24,9 @@ struct target {                 /* what a URL stands for */
 enum { ANY = -1 };
 struct task { bool write; int64_t row; };
 
+/* How it went. After BROKEN its connection must not be used again. */
+enum outcome { DONE, FAILED, BROKEN };
+
 union key_room { void *align; char bytes[64]; };
 
 struct bench;
@@ -43,9 +46,9 @@ struct backend {
     int   (*open)(const struct target *t, int64_t size, const kp_options *more, kp_pool **out);
     /* The key of this name, made in `room`. NULL: the key is the bytes of the name. */
     kp_key (*key)(const char *name, bool write, union key_room *room);
-    /* One operation. False, and why not. */
-    bool  (*operate)(kp_lease *lease, const struct target *t, struct task task, char *why,
-                     size_t size);
+    /* One operation; and why it was not done. */
+    enum outcome (*operate)(kp_lease *lease, const struct target *t, struct task task, char *why,
+                            size_t size);
     /* Name the keys and make what they need, or end the program. NULL: nothing is needed. */
     void  (*prepare)(struct bench *b);
     /* For a place that is not itself a key (a folder): report what the doctor finds there, and put

@@ -65,15 +65,15 @@ static PGresult *ask(PGconn *conn, const char *sql, int64_t within_ms, char *why
     return NULL;
 }
 
-static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
-                    size_t size)
+static enum outcome operate(kp_lease *lease, const struct target *t, struct task task, char *why,
+                            size_t size)
 {
     PGresult *result = ask(kp_pg_conn(lease), "SELECT 1", t->within_ms, why, size);
     bool good = result != NULL;
 
     (void)task;
     PQclear(result);
-    return good;
+    return good ? DONE : BROKEN;
 }
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */

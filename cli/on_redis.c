@@ -47,8 +47,8 @@ static const char *fault(const redisContext *c)
     return late ? "no answer in time" : c->errstr;
 }
 
-static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
-                    size_t size)
+static enum outcome operate(kp_lease *lease, const struct target *t, struct task task, char *why,
+                            size_t size)
 {
     redisContext *c = kp_redis(lease);
     redisReply *reply = redisCommand(c, "PING");
@@ -59,7 +59,7 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
     if (!good)
         (void)snprintf(why, size, "%s", reply && reply->str ? reply->str : fault(c));
     freeReplyObject(reply);
-    return good;
+    return good ? DONE : BROKEN;
 }
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */

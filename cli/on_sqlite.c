@@ -159,8 +159,8 @@ static int write_row(sqlite3 *db, int64_t row)
     return one_row(db, "UPDATE keyedpool_bench SET value = value + 1 WHERE id = ?", row);
 }
 
-static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
-                    size_t size)
+static enum outcome operate(kp_lease *lease, const struct target *t, struct task task, char *why,
+                            size_t size)
 {
     sqlite3 *db = kp_sqlite_db(lease);
     int64_t row = 1 + task.row % ROWS;
@@ -172,9 +172,9 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
     else
         rc = task.write ? write_row(db, row) : read_row(db, row);
     if (rc == SQLITE_OK)
-        return true;
+        return DONE;
     (void)snprintf(why, size, "%s", sqlite3_errmsg(db));
-    return false;
+    return BROKEN;
 }
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */
