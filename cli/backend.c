@@ -244,6 +244,14 @@ const char *target_name(const struct target *t)
     return *t->place ? t->place : strchr(t->url, ':') + 1;
 }
 
+int64_t target_files(const struct target *t, int64_t keys, int64_t size, int64_t connections)
+{
+    const struct backend *b = t->backend;
+    int64_t used = keys < connections ? keys : connections;     /* at the same time */
+
+    return b->files * connections + used * (b->key_files + b->place_files * size);
+}
+
 kp_key target_key(const struct target *t, const char *name, bool write, union key_room *room)
 {
     return t->backend->key ? t->backend->key(name, write, room) : kp_str(name);
@@ -281,7 +289,8 @@ bool contact_make(struct contact *c, const struct target *t, const char *name)
     }
     c->connect_ns = now_ns() - began;
     began = now_ns();
-    if (!t->backend->operate(&c->lease, t, (struct task){ false, ANY }, c->why, sizeof c->why)) {
+    if (t->backend->operate(&c->lease, t, (struct task){ false, ANY }, c->why, sizeof c->why) !=
+        DONE) {
         term_tame(c->why);
         return false;
     }

@@ -24,6 +24,9 @@ struct target {                 /* what a URL stands for */
 enum { ANY = -1 };
 struct task { bool write; int64_t row; };
 
+/* How it went. After BROKEN its connection must not be used again. */
+enum outcome { DONE, FAILED, BROKEN };
+
 union key_room { void *align; char bytes[64]; };
 
 struct bench;
@@ -33,6 +36,8 @@ struct backend {
     const char *library;        /* "libpq" */
     const char *operation, *writing;    /* "SELECT 1"; what --write does, or NULL */
     int   files, key_files;     /* how many files a connection has open; and its key, besides */
+    int   place_files;          /* and those of a connection that stay open after it, for the next
+                                   one of its key, until the key has none */
     bool  local;                /* files of this machine, not connections to a server */
     bool  one_key;              /* the key is the place: there cannot be several on one server */
     int   no_place;             /* kp_why.vendor_code when a key makes no sense as a place */
@@ -41,9 +46,9 @@ struct backend {
     int   (*open)(const struct target *t, int64_t size, const kp_options *more, kp_pool **out);
     /* The key of this name, made in `room`. NULL: the key is the bytes of the name. */
     kp_key (*key)(const char *name, bool write, union key_room *room);
-    /* One operation. False, and why not. */
-    bool  (*operate)(kp_lease *lease, const struct target *t, struct task task, char *why,
-                     size_t size);
+    /* One operation; and why it was not done. */
+    enum outcome (*operate)(kp_lease *lease, const struct target *t, struct task task, char *why,
+                            size_t size);
     /* Name the keys and make what they need, or end the program. NULL: nothing is needed. */
     void  (*prepare)(struct bench *b);
     /* For a place that is not itself a key (a folder): report what the doctor finds there, and put
@@ -58,6 +63,9 @@ bool target_read(struct target *t, const char *url, char *why, size_t size);
 
 /* What its one key is called: the place, or the path of a file. */
 const char *target_name(const struct target *t);
+
+/* How many files a pool may have open, of so many connections: at most `size` for each key. */
+int64_t target_files(const struct target *t, int64_t keys, int64_t size, int64_t connections);
 
 /* The key of this name. */
 kp_key target_key(const struct target *t, const char *name, bool write, union key_room *room);

@@ -143,14 +143,13 @@ static void share_demand(struct bench *b)
 
 static void raise_open_files(const struct bench_plan *plan)
 {
-    int64_t live = plan->keys * (plan->size + (plan->write_pct ? 1 : 0));
-    const struct backend *b = plan->target.backend;
+    int64_t size = plan->size + (plan->write_pct ? 1 : 0), live = plan->keys * size;
     struct rlimit limit;
     rlim_t want;
 
     if (plan->max_live > 0 && plan->max_live < live)
         live = plan->max_live;
-    want = (rlim_t)(b->files * live + b->key_files * plan->keys + 64);
+    want = (rlim_t)(target_files(&plan->target, plan->keys, size, live) + 64);
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
         return;
     limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;

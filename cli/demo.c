@@ -9,6 +9,7 @@
 #include "term.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -105,12 +106,16 @@ static void set_stage(struct demo *d)
                                                      "ap-south" };
     const char *tmp = getenv("TMPDIR");
     pthread_condattr_t attr;
+    char why[200];
 
     if (!tmp || !*tmp)
         tmp = "/tmp";
+    errno = ENAMETOOLONG;
     if ((size_t)snprintf(d->folder, sizeof d->folder, "%s/keyedpool-demo-XXXXXX", tmp) >=
-            sizeof d->folder || !mkdtemp(d->folder))
-        demo_fail(d, tmp, "cannot make a folder in it");
+            sizeof d->folder || !mkdtemp(d->folder)) {
+        (void)snprintf(why, sizeof why, "cannot make a folder in it: %s", strerror(errno));
+        demo_fail(d, tmp, why);
+    }
     if (!(d->opened = opendir(d->folder))) {
         (void)rmdir(d->folder);
         demo_fail(d, d->folder, "cannot be opened");

@@ -214,7 +214,7 @@ static int run(int argc, char **argv)
     files = doctor_budget(&d);
     servers = !targets->backend;                /* which ones is not said */
     for (struct target *t = targets; t->backend; t++) {
-        int64_t all = t->backend->files * doctor_budget(&d) + t->backend->key_files * d.keys;
+        int64_t all = target_files(t, d.keys, d.size, doctor_budget(&d));
 
         files = all > files ? all : files;
         servers = servers || !t->backend->local;

@@ -142,28 +142,66 @@ static void listen_queue(struct doctor *d)
     doctor_number(d, "need", d->need);
 }
 
+struct least { int64_t n; const char *where; };
+
+static void least_of(struct least *least, int64_t n, const char *where)
+{
+    if (n < least->n)
+        *least = (struct least){ n, where };
+}
+
+static void least_in(struct least *least, const char *path, const char *where)
+{
+    int64_t n[2];
+
+    if (read_numbers(path, n) > 0)
+        least_of(least, n[0], where);
+}
+
+/* The control group of this process (a line "0::/a/b", or of the first version "8:pids:/a/b") and
+ * those around it. In a container the path may be that outside; then there is the outermost. */
+static void least_of_groups(struct least *least)
+{
+    FILE *f = fopen("/proc/self/cgroup", "r");
+    char line[1024], file[1100];
+
+    while (f && fgets(line, sizeof line, f)) {
+        bool first = strstr(line, ":pids:") != NULL;
+        char *path = strchr(line, '/'), *end = path ? path + strcspn(path, "\n") : NULL;
+
+        if (!path || (!first && strncmp(line, "0::", 3) != 0))
+            continue;
+        for (; end; end = strrchr(path, '/')) {
+            *end = '\0';
+            (void)snprintf(file, sizeof file, "/sys/fs/cgroup%s%s/pids.max", first ? "/pids" : "",
+                           path);
+            least_in(least, file, "in this control group (pids.max)");
+        }
+    }
+    if (f)
+        (void)fclose(f);
+}
+
 static void threads(struct doctor *d)
 {
-    static const char *const files[] = { "/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max",
-                                         "/sys/fs/cgroup/pids.max" };
-    int64_t need = d->clients + 2, most = INT64_MAX, n[2];
+    struct least least = { INT64_MAX, "" };
+    int64_t need = d->clients + 2;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NPROC, &limit) == 0)
-        most = as_count(limit.rlim_cur);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        if (read_numbers(files[i], n) > 0 && n[0] < most)
-            most = n[0];
-    }
-    if (most == INT64_MAX)
+        least_of(&least, as_count(limit.rlim_cur), "for this user (ulimit -u)");
+    least_in(&least, "/proc/sys/kernel/threads-max", "on this machine (kernel.threads-max)");
+    least_in(&least, "/proc/sys/kernel/pid_max", "on this machine (kernel.pid_max)");
+    least_of_groups(&least);
+    if (least.n == INT64_MAX)
         doctor_say(d, MARK_OK, "threads", "threads: %lld with upkeep, no limit", (long long)need);
     else
-        doctor_say(d, need > most ? MARK_FAIL : MARK_OK, "threads",
-                   "threads: %lld with upkeep, %lld allowed in all on this machine%s",
-                   (long long)need, (long long)most,
-                   need > most ? ": raise ulimit -u, or use fewer clients" : "");
-    if (most != INT64_MAX)
-        doctor_number(d, "limit", most);
+        doctor_say(d, need > least.n ? MARK_FAIL : MARK_OK, "threads",
+                   "threads: %lld with upkeep, %lld allowed in all %s%s", (long long)need,
+                   (long long)least.n, least.where,
+                   need > least.n ? ": raise that, or use fewer clients" : "");
+    if (least.n != INT64_MAX)
+        doctor_number(d, "limit", least.n);
     doctor_number(d, "need", need);
 }
 

@@ -107,16 +107,17 @@ static uint64_t use(struct bench_client *me, const struct bench_key *key, struct
 {
     const struct target *t = &me->bench->plan->target;
     char why[300];
-    bool good = t->backend->operate(lease, t, task, why, sizeof why);
+    enum outcome outcome = t->backend->operate(lease, t, task, why, sizeof why);
     uint64_t used = bench_now_ns();
 
-    if (good) {
+    if (outcome == DONE)
         bump(task.write ? &me->writes : &me->reads);
-        kp_release(lease);
-    } else {
+    else
         failed(me, task.write ? t->backend->writing : t->backend->operation, key->name, why);
+    if (outcome == BROKEN)
         kp_discard(lease);
-    }
+    else
+        kp_release(lease);
     return used;
 }
 

@@ -179,7 +179,7 @@ void demo_table_print(const struct demo *d)
     static const char *const heads[] = { "live", "idle", "lent", "gets", "hits", "waits",
                                          "timeouts", "creates", "failed", "evicted", "destroys" };
 
-    printf("\n%s  %-10s%-8s", term_colour(TERM_BOLD), "region", "role");
+    printf("\n  before the close:\n%s  %-10s%-8s", term_colour(TERM_BOLD), "region", "role");
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         printf("%9s", heads[i]);
     printf("%s\n", term_colour(TERM_PLAIN));

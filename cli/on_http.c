@@ -40,8 +40,8 @@ static size_t forget(char *data, size_t size, size_t count, void *arg)
 }
 
 /* libcurl takes the user and the password from the URL. */
-static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
-                    size_t size)
+static enum outcome operate(kp_lease *lease, const struct target *t, struct task task, char *why,
+                            size_t size)
 {
     char detail[CURL_ERROR_SIZE] = "";
     CURL *curl = kp_http(lease);
@@ -57,13 +57,13 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     if (rc == CURLE_OK && status < 400)
-        return true;
+        return DONE;
     if (rc != CURLE_OK)
         (void)snprintf(why, size, "%s", *detail ? detail : curl_easy_strerror(rc));
     else
         (void)snprintf(why, size, "the server answered %ld%s", status,
                        status == 401 ? ": user or password is missing or wrong" : "");
-    return false;
+    return rc == CURLE_OK ? FAILED : BROKEN;
 }
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */
@@ -82,7 +82,7 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
     long protocol = 0, connections = 0;
     char why[300];
 
-    if (!operate(lease, t, (struct task){ false, ANY }, why, sizeof why)) {
+    if (operate(lease, t, (struct task){ false, ANY }, why, sizeof why) != DONE) {
         doctor_say(d, MARK_FAIL, "again", "the second GET failed: %s", why);
         return;
     }

@@ -3,6 +3,7 @@
  * The backend postgres: any number of keys stand for one database of one server, and SELECT 1 is
  * the operation.
  */
+#include "bench.h"
 #include "doctor.h"
 
 #include <keyedpool_postgres.h>
@@ -38,21 +39,24 @@ static int open_pool(const struct target *t, int64_t size, const kp_options *mor
     return kp_pg_open(&pg, &options, out);
 }
 
-/* Like PQexec, but no single wait is longer than within_ms. NULL: it failed, and `why` says why. */
+/* Like PQexec for a question, but in within_ms, whatever comes; of a COPY there would be no end.
+ * NULL: it failed, and `why` says why. */
 static PGresult *ask(PGconn *conn, const char *sql, int64_t within_ms, char *why, size_t size)
 {
     struct pollfd p = { .fd = PQsocket(conn), .events = POLLIN };
+    uint64_t now = bench_now_ns(), until = now + (uint64_t)within_ms * 1000000;
     PGresult *result = NULL, *next;
     bool good = PQsendQuery(conn, sql) != 0;
 
-    while (good) {
+    for (; good && now < until; now = bench_now_ns()) {
         if (PQisBusy(conn)) {
-            if (poll(&p, 1, (int)within_ms) == 0)
-                break;
-            good = PQconsumeInput(conn) != 0;
+            if (poll(&p, 1, (int)((until - now) / 1000000) + 1) > 0)
+                good = PQconsumeInput(conn) != 0;
         } else if ((next = PQgetResult(conn)) != NULL) {
             PQclear(result);
             result = next;
+            good = PQresultStatus(next) == PGRES_TUPLES_OK ||
+                   PQresultStatus(next) == PGRES_FATAL_ERROR;
         } else if (PQresultStatus(result) == PGRES_TUPLES_OK) {
             return result;
         } else {
@@ -61,25 +65,28 @@ static PGresult *ask(PGconn *conn, const char *sql, int64_t within_ms, char *why
     }
     (void)snprintf(why, size, "%s", good ? "no answer in time" : PQerrorMessage(conn));
     why[strcspn(why, "\n")] = '\0';
+    if (!*why)
+        (void)snprintf(why, size, "an answer without rows");
     PQclear(result);
     return NULL;
 }
 
-static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
-                    size_t size)
+static enum outcome operate(kp_lease *lease, const struct target *t, struct task task, char *why,
+                            size_t size)
 {
     PGresult *result = ask(kp_pg_conn(lease), "SELECT 1", t->within_ms, why, size);
     bool good = result != NULL;
 
     (void)task;
     PQclear(result);
-    return good;
+    return good ? DONE : BROKEN;
 }
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */
 
 /* The columns of `question`; a limit of -1 is none. A superuser is held to that of the server
- * alone. Every role sees who is connected, if not what they do. */
+ * alone. Every role sees who is connected, if not what they do. Workers take no connection: those
+ * of autovacuum have no user, and of parallel queries only a role's own can be told. */
 enum {
     VERSION, MOST, USED, ROLE_MOST, ROLE_USED, DATABASE_MOST, DATABASE_USED, IDLE_MS, COLUMNS
 };
@@ -95,7 +102,9 @@ static const char question[] =
     " count(a.pid) FILTER (WHERE a.datid = d.oid),"
     " coalesce((SELECT setting::bigint FROM pg_settings WHERE name = 'idle_session_timeout'), 0) "
     "FROM pg_roles r JOIN pg_database d ON d.datname = current_database() "
-    "LEFT JOIN pg_stat_activity a ON a.datid IS NOT NULL AND a.pid <> pg_backend_pid() "
+    "LEFT JOIN pg_stat_activity a ON a.datid IS NOT NULL AND a.usesysid IS NOT NULL"
+    " AND coalesce(a.backend_type, 'client backend') = 'client backend'"
+    " AND a.pid <> pg_backend_pid() "
     "WHERE r.rolname = session_user GROUP BY r.rolsuper, r.rolconnlimit, d.datconnlimit";
 
 static int64_t number(const PGresult *result, int column)

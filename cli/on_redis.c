@@ -47,8 +47,8 @@ static const char *fault(const redisContext *c)
     return late ? "no answer in time" : c->errstr;
 }
 
-static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
-                    size_t size)
+static enum outcome operate(kp_lease *lease, const struct target *t, struct task task, char *why,
+                            size_t size)
 {
     redisContext *c = kp_redis(lease);
     redisReply *reply = redisCommand(c, "PING");
@@ -59,7 +59,7 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
     if (!good)
         (void)snprintf(why, size, "%s", reply && reply->str ? reply->str : fault(c));
     freeReplyObject(reply);
-    return good;
+    return good ? DONE : BROKEN;
 }
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */
@@ -70,6 +70,18 @@ static const char *field(const redisReply *info, const char *name)
     const char *at = info && info->type == REDIS_REPLY_STRING ? strstr(info->str, name) : NULL;
 
     return at ? at + strlen(name) : "";
+}
+
+/* All that count for maxclients: replicas and the other nodes of a cluster are counted apart. */
+static int64_t clients_of(const redisReply *info)
+{
+    static const char *const names[] = { "connected_clients:", "connected_slaves:",
+                                         "cluster_connections:" };
+    int64_t n = 0;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        n += strtoll(field(info, names[i]), NULL, 10);
+    return n;
 }
 
 /* A setting; -1 and a finding if it cannot be seen. */
@@ -92,7 +104,7 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
     redisContext *c = kp_redis(lease);
     redisReply *info = redisCommand(c, "INFO");
     const char *server = field(info, "redis_version:");
-    int64_t used = strtoll(field(info, "connected_clients:"), NULL, 10) - 1, most, idle_s;
+    int64_t used = clients_of(info) - 1, most, idle_s;      /* without this one */
 
     (void)t;
     if (*server)

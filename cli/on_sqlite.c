@@ -159,8 +159,8 @@ static int write_row(sqlite3 *db, int64_t row)
     return one_row(db, "UPDATE keyedpool_bench SET value = value + 1 WHERE id = ?", row);
 }
 
-static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
-                    size_t size)
+static enum outcome operate(kp_lease *lease, const struct target *t, struct task task, char *why,
+                            size_t size)
 {
     sqlite3 *db = kp_sqlite_db(lease);
     int64_t row = 1 + task.row % ROWS;
@@ -172,9 +172,9 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
     else
         rc = task.write ? write_row(db, row) : read_row(db, row);
     if (rc == SQLITE_OK)
-        return true;
+        return DONE;
     (void)snprintf(why, size, "%s", sqlite3_errmsg(db));
-    return false;
+    return BROKEN;
 }
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */
@@ -258,7 +258,8 @@ static void prepare(struct bench *b)
 
 const struct backend sqlite_backend = {
     .library = "sqlite", .operation = "read", .writing = "write",
-    .files = 2, .key_files = 1,         /* the database and its -wal; -shm */
+    .files = 1, .key_files = 1,         /* -wal; -shm */
+    .place_files = 1,                   /* the database: to close it would end others' locks */
     .local = true, .version = version, .open = open_pool, .key = key, .operate = operate,
     .prepare = prepare, .visit = visit, .examine = examine,
 };

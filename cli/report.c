@@ -30,7 +30,7 @@ static void counts(const struct bench_result *r)
 
     name_row("operations");
     printf("%s   %s/s", term_count(n, sizeof n, done),
-           term_count(rate, sizeof rate, (uint64_t)((double)done / r->seconds)));
+           term_rate(rate, sizeof rate, (double)done / r->seconds));
     if (r->writes)
         printf("   (%s writes)", term_count(n, sizeof n, r->writes));
     printf("   timeouts %llu   %serrors %llu%s\n", (unsigned long long)r->timeouts,
@@ -50,8 +50,8 @@ static double between(double from, double to)
     return (round(1000 * to) - round(1000 * from)) / 10;
 }
 
-/* Which part of its time a client spends where. What is left is sleep until the next arrival, and
- * the measuring itself. */
+/* Which part of its time a client spends where. What is left is sleep until the next arrival, the
+ * measuring itself, and waiting for the last one to end. */
 static void shares(const struct bench_result *r)
 {
     double held = r->get_share + r->hold_share, given = held + r->release_share;
@@ -79,11 +79,12 @@ static void fairness(const struct bench_result *r)
     printf("%s (%s)\n", term_time(t, sizeof t, (double)r->longest_ns), key);
 }
 
-static void cell(double ns)
+/* A time that is told by `h`, which may have none. */
+static void cell(const struct histogram *h, double ns)
 {
     char t[32];
 
-    term_pad(term_time(t, sizeof t, ns), -CELL);
+    term_pad(h->count ? term_time(t, sizeof t, ns) : "-", -CELL);
 }
 
 static void percentiles(const char *name, const struct histogram *h)
@@ -92,8 +93,8 @@ static void percentiles(const char *name, const struct histogram *h)
 
     name_row(name);
     for (size_t i = 0; i < sizeof share / sizeof share[0]; i++)
-        cell((double)histogram_percentile(h, share[i]));
-    cell(histogram_mean(h));
+        cell(h, (double)histogram_percentile(h, share[i]));
+    cell(h, histogram_mean(h));
     printf("\n");
 }
 
@@ -102,8 +103,9 @@ static void histogram(const struct histogram *h)
     uint64_t all = h->count, seen = 0, below;
     char bar[4 * BAR + 1], t[32], n[32], label[64];
 
-    printf("\n  wait histogram\n");
-    for (uint64_t edge = 1000; all && seen < all; edge *= 10, seen = below) {
+    if (all)
+        printf("\n  wait histogram\n");
+    for (uint64_t edge = 1000; seen < all; edge *= 10, seen = below) {
         double share;
 
         below = edge > h->max ? all : histogram_below(h, edge);
@@ -131,7 +133,7 @@ void bench_report(const struct bench *b, const struct bench_result *r)
     printf(", size %lld, %lld client%s, ", (long long)p->size, (long long)p->clients,
            p->clients == 1 ? "" : "s");
     if (p->rate > 0)
-        printf("open loop %g/s, ", p->rate);
+        printf("open loop %.12g/s, ", p->rate);
     else
         printf("closed loop, ");
     printf("%.2f s, seed %llu%s\n", r->seconds, (unsigned long long)p->seed,

@@ -101,12 +101,17 @@ void bench_sum(struct bench *b, uint64_t from, uint64_t until, struct bench_resu
                             (double)out->stats.wait_ns / all);
 }
 
+static const char *p99(char *buf, size_t size, const struct histogram *h)
+{
+    return load(&h->count) ? term_time(buf, size, (double)histogram_percentile(h, 0.99)) : "-";
+}
+
 void bench_progress(const struct bench *b, struct bench_progress *last, uint64_t from,
                     uint64_t now)
 {
     struct histogram *wait = calloc(2, sizeof *wait), *hold = wait ? wait + 1 : NULL;
     uint64_t failed = 0;
-    char wait_text[32], hold_text[32];
+    char wait_text[32], hold_text[32], rate[32];
 
     if (!wait)
         return;
@@ -119,11 +124,11 @@ void bench_progress(const struct bench *b, struct bench_progress *last, uint64_t
     }
     histogram_subtract(wait, &last->wait);
     histogram_subtract(hold, &last->hold);
-    (void)fprintf(stderr, "progress: %.1f s, %.0f gets/s, wait p99 %s, hold p99 %s, %llu failed\n",
+    (void)fprintf(stderr, "progress: %.1f s, %s gets/s, wait p99 %s, hold p99 %s, %llu failed\n",
                   (double)(now - from) / 1e9,
-                  (double)load(&wait->count) / ((double)(now - last->at_ns) / 1e9),
-                  term_time(wait_text, sizeof wait_text, (double)histogram_percentile(wait, 0.99)),
-                  term_time(hold_text, sizeof hold_text, (double)histogram_percentile(hold, 0.99)),
+                  term_rate(rate, sizeof rate,
+                            (double)load(&wait->count) / ((double)(now - last->at_ns) / 1e9)),
+                  p99(wait_text, sizeof wait_text, wait), p99(hold_text, sizeof hold_text, hold),
                   (unsigned long long)(failed - last->failed));
     histogram_merge(&last->wait, wait);
     histogram_merge(&last->hold, hold);

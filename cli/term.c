@@ -131,3 +131,11 @@ const char *term_count(char *buf, size_t size, uint64_t n)
     buf[at] = '\0';
     return buf;
 }
+
+const char *term_rate(char *buf, size_t size, double per_second)
+{
+    if (per_second >= 999.5)
+        return term_count(buf, size, (uint64_t)(per_second + 0.5));
+    (void)snprintf(buf, size, "%.3g", per_second);
+    return buf;
+}

@@ -41,8 +41,10 @@ void term_bar(char *buf, size_t size, double share, int width);
 int term_columns(const char *text);
 void term_pad(const char *text, int width);
 
-/* A time in three digits with its unit; a count in groups of three digits. Both return buf. */
+/* A time in three digits with its unit; a count in groups of three digits; how many per second, in
+ * three digits or more. All return buf. */
 const char *term_time(char *buf, size_t size, double ns);
 const char *term_count(char *buf, size_t size, uint64_t n);
+const char *term_rate(char *buf, size_t size, double per_second);
 
 #endif

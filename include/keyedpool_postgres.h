@@ -138,8 +138,9 @@ typedef struct kp_pg_options {
     /* Last step of making one. If it is not 0, the create fails with that code. Call
      * PQsetNoticeProcessor here: libpq's own prints to standard error, and a connection that comes
      * back with another one is closed (libpq does not tell whether the same function has another
-     * argument). Settings belong in set_up, because a reset undoes them; PQtrace ends with the
-     * first borrower. */
+     * argument). Whatever a server says earlier, while it lets the connection in (that a database
+     * has another collation version than the machine), is printed for each connection. Settings
+     * belong in set_up, because a reset undoes them; PQtrace ends with the first borrower. */
     int       (*on_open)(PGconn *conn, kp_key key, void *ctx);
     /* First step of closing. */
     void      (*on_close)(PGconn *conn, kp_key key, void *ctx);

@@ -24,8 +24,10 @@
  *
  * A connection to a file in WAL mode has up to three descriptors open. A program with more files
  * than that allows sets budget.max_live: then the connection that was idle the longest is closed
- * for the next one. A file that cannot be opened for want of descriptors is KP_ECREATE, and closes
- * no other.
+ * for the next one. But SQLite keeps one descriptor of it, for the next connection to its file,
+ * until the process has none to that file: count one for each that a key may have at a time
+ * (limits.max_live), as keyedpool doctor does. A file that cannot be opened for want of descriptors
+ * is KP_ECREATE, and closes no other.
  *
  * A child of fork must not use a file that was open at the fork: SQLite keeps its locks once for
  * each process, so the child would have none, and could lose what it commits. Its gets of such a

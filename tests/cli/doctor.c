@@ -85,7 +85,63 @@ static void doctor_must_hold_ports_and_threads_against_the_budget(void **state)
     RUN("doctor", "--json", "--size", "70000", "--processes", "100k", "-c", "100M");
     it_must_have_found("system", "ports", "fail", "widen net.ipv4.ip_local_port_range");
     it_must_have_found("system", "somaxconn", "warn", "raise net.core.somaxconn");
-    it_must_have_found("system", "threads", "fail", "raise ulimit -u, or use fewer");
+    it_must_have_found("system", "threads", "fail", "): raise that, or use fewer clients");
+}
+
+static char group[96];
+
+static bool group_write(const char *file, const char *text)
+{
+    char path[160];
+    bool written;
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "%s/%s", group, file);
+    if (!(f = fopen(path, "w")))
+        return false;
+    written = fputs(text, f) >= 0;
+    return fclose(f) == 0 && written;
+}
+
+/* A control group of 90 threads, and one in it. Only root may make some, and not in every
+ * container. */
+static bool group_make(void)
+{
+    static const char *const roots[] = { "/sys/fs/cgroup/pids", "/sys/fs/cgroup" };
+    char inner[160];
+
+    for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
+        (void)snprintf(group, sizeof group, "%s/keyedpool-test-%d", roots[i], (int)getpid());
+        (void)snprintf(inner, sizeof inner, "%s/inner", group);
+        if (mkdir(group, 0700) != 0)
+            continue;
+        if (group_write("pids.max", "90") && mkdir(inner, 0700) == 0)
+            return true;
+        (void)rmdir(group);
+    }
+    return false;
+}
+
+static void begin_in_the_inner_group(void)
+{
+    if (!group_write("inner/cgroup.procs", "0"))
+        _exit(126);
+}
+
+static void the_limits_of_control_groups_must_be_known(void **state)
+{
+    char inner[160];
+
+    (void)state;
+    if (!group_make())
+        skip();
+    run_before = begin_in_the_inner_group;
+    RUN("doctor", "--json", "-c", "89");
+    (void)snprintf(inner, sizeof inner, "%s/inner", group);
+    assert_int_equal(rmdir(inner), 0);
+    assert_int_equal(rmdir(group), 0);
+    it_must_have_found("system", "threads", "fail", "91 with upkeep, 90 allowed in all in this "
+                       "control group (pids.max): raise that, or use fewer clients");
 }
 
 static void what_only_servers_need_must_not_be_asked_of_files(void **state)
@@ -95,6 +151,10 @@ static void what_only_servers_need_must_not_be_asked_of_files(void **state)
     said_must_have(said.out, "open files: up to 140065 are needed");      /* two each, and one */
     assert_null(strstr(said.out, "\"ports\""));
     assert_null(strstr(said.out, "\"somaxconn\""));
+    RUN("doctor", "--json", "-k", "10", "--size", "100", "--max-live", "200", "sqlite:x.db");
+    said_must_have(said.out, "open files: up to 1274 are needed");  /* 10 with 100 places, 200 */
+    RUN("doctor", "--json", "-k", "1k", "--size", "100", "--max-live", "20", "sqlite:x.db");
+    said_must_have(said.out, "open files: up to 2104 are needed");  /* 20 at the same time */
     RUN("doctor", "--json", "--size", "70000", "sqlite:x.db", "redis://127.0.0.1:1");
     it_must_have_found("system", "ports", "fail", "70000 connections to one server");
     said_must_have(said.out, "open files: up to 140065 are needed");
@@ -217,6 +277,7 @@ int main(void)
         cmocka_unit_test(numbers_must_be_those_that_were_asked_for),
         cmocka_unit_test(open_files_must_be_held_against_the_budget),
         cmocka_unit_test(doctor_must_hold_ports_and_threads_against_the_budget),
+        cmocka_unit_test(the_limits_of_control_groups_must_be_known),
         cmocka_unit_test(what_only_servers_need_must_not_be_asked_of_files),
         cmocka_unit_test(doctor_must_tell_large_pages_of_pools_that_would_use_them),
         cmocka_unit_test(doctor_must_say_what_is_installed),

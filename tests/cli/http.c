@@ -16,12 +16,12 @@ static const char *at(const char *user, const char *path)
     return text;
 }
 
-/* Like the server's own, but who says nothing of himself does not see /private, /once is there
- * every second time only, and /first the first time: then there is no answer. */
+/* Like the server's own, but who says nothing of himself does not see /private, /once and /busy are
+ * there every second time only, and /first the first time: then there is no answer. */
 static bool ask_who(int fd)
 {
     char request[4096] = "", value[64];
-    static int gone, first;
+    static int gone, busy, first;
     bool no = false;
 
     if (recv(fd, request, sizeof request - 1, MSG_PEEK) <= 0)
@@ -33,10 +33,12 @@ static bool ask_who(int fd)
                     "Basic bWU6b3Blbi1zZXNhbWU=") != 0;
     else if (strstr(request, "GET /once"))
         no = gone++ % 2;
+    else if (strstr(request, "GET /busy"))
+        no = busy++ % 2;
     if (!no)
         return web_answer(fd);
     (void)!recv(fd, request, sizeof request, 0);
-    return web_send(fd, strstr(request, "/once")
+    return web_send(fd, !strstr(request, "/private")
                             ? "HTTP/1.1 503 Gone\r\nContent-Length: 0\r\n\r\n"
                             : "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
 }
@@ -118,6 +120,54 @@ static void requests_after_the_end_must_not_count_as_due(void **state)
     json_decref(o);
 }
 
+/* HEAD and GET, by which bench tries the server before the run; nobody is answered after that. */
+static bool answer_two(int fd)
+{
+    char request[4096];
+    static int answered;
+
+    if (recv(fd, request, sizeof request, 0) <= 0)
+        return false;
+    return answered++ >= 2 || web_send(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+/* It is the server that failed, not the connection. */
+static void an_answer_that_is_an_error_must_not_cost_a_connection(void **state)
+{
+    json_t *o, *result, *stats;
+
+    (void)state;
+    RUN("bench", at("", "/busy"), "-c", "1", "--size", "1", "-z", "200ms", "-o", "json");
+    assert_int_equal(said.status, 1);
+    o = said_object("keyedpool-bench-1");
+    result = json_object_get(o, "result");
+    stats = json_object_get(o, "stats");
+    said_must_have(text_at(result, "first_error"), "the server answered 503");
+    assert_true(json_integer_value(json_object_get(result, "errors")) > 0);
+    assert_true(json_integer_value(json_object_get(result, "operations")) > 0);
+    assert_int_equal(json_integer_value(json_object_get(stats, "creates")), 1);
+    assert_int_equal(json_integer_value(json_object_get(stats, "live")), 1);
+    json_decref(o);
+}
+
+static void what_was_not_measured_must_not_look_like_no_time(void **state)
+{
+    struct peer other = { .port = server_free_port(), .answer = answer_two };
+    char nobody[64];
+
+    (void)state;
+    assert_int_equal(peer_start(&other), 0);
+    (void)snprintf(nobody, sizeof nobody, "http://127.0.0.1:%d", other.port);
+    RUN("bench", nobody, "-c", "2", "-z", "300ms", "-P", "100ms", "--timeout", "1s");
+    peer_kill(&other);
+    assert_int_equal(said.status, 1);
+    said_must_have(said.err, "0 gets/s, wait p99 -, hold p99 -, ");
+    said_must_have(said.out, "\n  wait                    -         -         -         -");
+    said_must_have(said.out, "\n  hold                    -         -         -         -");
+    assert_null(strstr(said.out, "0 ns"));
+    assert_null(strstr(said.out, "histogram"));
+}
+
 static void bench_must_say_that_an_origin_is_one_key(void **state)
 {
     (void)state;
@@ -190,6 +240,8 @@ int main(void)
         cmocka_unit_test(a_long_host_must_be_kept_whole),
         cmocka_unit_test(bench_must_say_why_it_gets_no_answer),
         cmocka_unit_test(requests_after_the_end_must_not_count_as_due),
+        cmocka_unit_test(an_answer_that_is_an_error_must_not_cost_a_connection),
+        cmocka_unit_test(what_was_not_measured_must_not_look_like_no_time),
         cmocka_unit_test(bench_must_say_that_an_origin_is_one_key),
         cmocka_unit_test(doctor_must_say_whether_connections_can_be_used_again),
         cmocka_unit_test(the_files_that_doctor_says_are_needed_must_do),

@@ -244,11 +244,21 @@ static void the_report_must_have_each_percentile_and_a_histogram_of_all(void **s
     assert_null(strstr(said.out, "not sustained"));
 }
 
+/* With this seed there is one, and the second would be due after 89 s. */
+static void fewer_than_one_per_second_must_not_look_like_none(void **state)
+{
+    (void)state;
+    RUN("bench", folder_url, "-c1", "-r0.01", "-z1100ms", "--seed=2");
+    assert_int_equal(said.status, 0);
+    said_must_have(said.out, "open loop 0.01/s, ");
+    line_of("\n  operations     1   0.");
+}
+
 static void the_report_must_say_that_a_load_was_too_much(void **state)
 {
     (void)state;
     RUN("bench", folder_url, "-c1", "-r10M", "-z50ms");
-    said_must_have(said.out, ", 1 key, size 4, 1 client, open loop 1e+07/s, ");
+    said_must_have(said.out, ", 1 key, size 4, 1 client, open loop 10000000/s, ");
     said_must_have(said.out, "the load was not sustained: ");
 }
 
@@ -263,6 +273,7 @@ int main(void)
         cmocka_unit_test(clients_that_wait_for_a_request_must_end_with_the_run),
         cmocka_unit_test(keys_must_be_asked_for_as_zipf_says),
         cmocka_unit_test(the_report_must_have_each_percentile_and_a_histogram_of_all),
+        cmocka_unit_test(fewer_than_one_per_second_must_not_look_like_none),
         cmocka_unit_test(the_report_must_say_that_a_load_was_too_much),
     };
 

@@ -149,6 +149,49 @@ static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **s
     let_go(10);
 }
 
+static long workers(const char *kind)
+{
+    char sql[128];
+
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = "
+                   "'%s worker' AND datid IS NOT NULL", kind);
+    return pg_ask(sql);
+}
+
+/* They take no place of a connection. One vacuums a table without any hurry, and one of app's runs
+ * its query. */
+static void doctor_must_not_count_workers_as_connections(void **state)
+{
+    PGconn *busy = PQconnectdb(pg.conninfo);
+    PGcancel *cancel = PQgetCancel(busy);
+    char why[64];
+
+    (void)state;
+    assert_int_equal(pg_ask("ALTER SYSTEM SET autovacuum_naptime = 1"), 0);
+    assert_int_equal(pg_ask("SELECT pg_reload_conf()"), 0);
+    assert_int_equal(pg_ask("CREATE TABLE dusty AS SELECT repeat('x', 500) FROM"
+                            " generate_series(1, 10000);"
+                            "ALTER TABLE dusty SET (autovacuum_vacuum_threshold = 1,"
+                            " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"
+                            ";DELETE FROM dusty"), 0);
+    assert_int_equal(PQsendQuery(busy, "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;"
+                                 "SET min_parallel_table_scan_size = 0;"
+                                 "SELECT count(*) FROM pg_attribute WHERE pg_sleep(600) IS NULL"),
+                     1);
+    while (workers("autovacuum") == 0 || workers("parallel") == 0)
+        ;
+    RUN("doctor", "--json", url);
+    assert_true(workers("autovacuum") > 0);
+    assert_int_equal(PQcancel(cancel, why, sizeof why), 1);
+    PQfreeCancel(cancel);
+    PQfinish(busy);
+    assert_int_equal(pg_ask("ALTER SYSTEM RESET autovacuum_naptime"), 0);
+    assert_int_equal(pg_ask("SELECT pg_reload_conf()"), 0);
+    assert_int_equal(pg_ask("DROP TABLE dusty"), 0);
+    it_must_have_found(NULL, "connections", "ok", "allows 17, 1 are in use");
+    let_go(0);
+}
+
 static void doctor_must_not_count_what_is_reserved_for_who_is_a_superuser(void **state)
 {
     char admin[200];
@@ -241,19 +284,50 @@ static void doctor_must_say_that_it_may_not_see_the_limits(void **state)
     it_must_have_found(NULL, "limits", "warn", "permission denied for view pg_stat_activity");
 }
 
-/* Whatever it is asked, a server that only pretends answers 1. */
+/* A server that only pretends: whoever comes is let in, and asks something. */
+static bool is_asked(int fd)
+{
+    static const char welcome[] = "R\0\0\0\10\0\0\0\0" "Z\0\0\0\5I";
+    char asked[4096] = "";
+
+    while (read(fd, asked, sizeof asked) > 0 && !asked[0]) {
+        if (write(fd, welcome, sizeof welcome - 1) < 0)
+            break;
+    }
+    return asked[0] == 'Q';
+}
+
 static bool answer_one(int fd)
 {
-    static const char welcome[] = "R\0\0\0\10\0\0\0\0" "Z\0\0\0\5I",
-        one[] = "T\0\0\0\32\0\1x\0\0\0\0\0\0\0\0\0\0\27\0\4\377\377\377\377\0\0"
-                "D\0\0\0\13\0\1\0\0\0\1" "1" "C\0\0\0\15SELECT 1\0" "Z\0\0\0\5I";
-    char asked[4096];
-    ssize_t n = read(fd, asked, sizeof asked);
+    static const char one[] = "T\0\0\0\32\0\1x\0\0\0\0\0\0\0\0\0\0\27\0\4\377\377\377\377\0\0"
+                              "D\0\0\0\13\0\1\0\0\0\1" "1" "C\0\0\0\15SELECT 1\0" "Z\0\0\0\5I";
 
-    if (n <= 0)
-        return false;
-    return asked[0] ? asked[0] == 'Q' && write(fd, one, sizeof one - 1) > 0
-                    : write(fd, welcome, sizeof welcome - 1) > 0;
+    return is_asked(fd) && write(fd, one, sizeof one - 1) > 0;
+}
+
+/* Tells of a setting, and of it again. */
+static bool answer_without_end(int fd)
+{
+    static const char setting[] = "S\0\0\0\10a\0b";
+    bool asked = is_asked(fd);
+
+    while (asked && send(fd, setting, sizeof setting, MSG_NOSIGNAL) > 0)
+        ;
+    return false;
+}
+
+static bool answer_with_a_copy(int fd)
+{
+    static const char copy[] = "G\0\0\0\7\0\0";
+
+    return is_asked(fd) && write(fd, copy, sizeof copy) > 0;
+}
+
+static bool answer_with_nothing(int fd)
+{
+    static const char nothing[] = "I\0\0\0\4" "Z\0\0\0\5I";
+
+    return is_asked(fd) && write(fd, nothing, sizeof nothing - 1) > 0;
 }
 
 static void doctor_must_say_that_a_server_is_another_kind(void **state)
@@ -270,6 +344,27 @@ static void doctor_must_say_that_a_server_is_another_kind(void **state)
     it_must_have_found(NULL, "limits", "warn", "or this is no PostgreSQL");
 }
 
+static void doctor_must_end_in_time_whatever_a_server_says(void **state)
+{
+    static const struct { bool (*answer)(int fd); const char *words; } cases[] = {
+        { answer_without_end, "no answer in time" },
+        { answer_with_a_copy, "an answer without rows" },
+        { answer_with_nothing, "an answer without rows" },
+    };
+    char at[200];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct peer other = { .port = server_free_port(), .answer = cases[i].answer };
+
+        assert_int_equal(peer_start(&other), 0);
+        (void)snprintf(at, sizeof at, "postgres://127.0.0.1:%d/?sslmode=disable", other.port);
+        RUN("doctor", "--json", at, "--timeout", "1s");
+        peer_kill(&other);
+        it_must_have_found(NULL, "connect", "fail", cases[i].words);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +374,7 @@ int main(void)
         cmocka_unit_test(a_url_must_be_shown_without_its_secrets),
         cmocka_unit_test(bench_must_say_what_it_cannot_do_there),
         cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
+        cmocka_unit_test(doctor_must_not_count_workers_as_connections),
         cmocka_unit_test(doctor_must_not_count_what_is_reserved_for_who_is_a_superuser),
         cmocka_unit_test(doctor_must_know_the_limits_of_roles_and_databases),
         cmocka_unit_test(doctor_must_not_hold_a_superuser_to_limits_of_roles_and_databases),
@@ -286,6 +382,7 @@ int main(void)
         cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached),
         cmocka_unit_test(doctor_must_say_that_it_may_not_see_the_limits),
         cmocka_unit_test(doctor_must_say_that_a_server_is_another_kind),
+        cmocka_unit_test(doctor_must_end_in_time_whatever_a_server_says),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

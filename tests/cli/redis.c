@@ -272,6 +272,27 @@ static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **s
     redisFree(admin);
 }
 
+/* The server lets in no more clients than maxclients, and replicas are some, although it does not
+ * count them in connected_clients. */
+static void doctor_must_count_replicas(void **state)
+{
+    redisContext *admin = redis_admin(), *replica = redis_admin();
+    int done = 0;
+
+    (void)state;
+    assert_int_equal(redisAppendCommand(replica, "SYNC"), REDIS_OK);
+    while (!done)
+        assert_int_equal(redisBufferWrite(replica, &done), REDIS_OK);
+    while (redis_clients("flags=S") == 0)
+        ;
+    assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 12"));
+    RUN("doctor", "--json", url, "--size", "11");
+    assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 1000"));
+    redisFree(replica);
+    redisFree(admin);
+    it_must_have_found(NULL, "connections", "warn", "allows 12, 2 are in use: that leaves 10");
+}
+
 static void doctor_must_say_that_the_server_ends_idle_ones_first(void **state)
 {
     json_t *o;
@@ -328,6 +349,7 @@ int main(void)
         cmocka_unit_test(bench_must_count_who_waited_in_vain),
         cmocka_unit_test(a_report_must_not_go_to_a_server),
         cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
+        cmocka_unit_test(doctor_must_count_replicas),
         cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),
         cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached_or_not_seen),
     };
