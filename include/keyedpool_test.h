@@ -10,6 +10,11 @@
  * every task waits, the clock jumps to what is due next. When nothing is due either, that is a
  * deadlock: the kit prints who waits for what and aborts. It also aborts, with a sentence, on a
  * call that makes no sense, such as one with NULL; but closing NULL does nothing.
+ *
+ * An event loop is tested in the same way: a task calls kp_loop_dispatch and lets time pass
+ * (kp_sim_pass_ms), until it has its answer. The driver of a cast is KP_NEVER_BLOCKS then, which
+ * one without blocks_ms is, and without a gate where there is no takes_ms. kp_options.threads are
+ * left out: those follow the real clock.
  */
 #ifndef KEYEDPOOL_TEST_H
 #define KEYEDPOOL_TEST_H
