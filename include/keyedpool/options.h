@@ -361,7 +361,7 @@ typedef enum kp_cause {
 
 typedef struct kp_event {               /* made by the pool, valid during the call; grows at the
                                            end only */
-    kp_event_kind kind;
+    kp_event_kind kind;                 /* later releases have more: no index, unless checked */
     int           code;                 /* KP_E..., or the driver's own result; 0 */
     kp_pool      *pool;
     kp_key        key;                  /* {0} if no key is concerned */
