@@ -179,6 +179,18 @@ static const char *bound_of_first(const struct kp__request *request, uint32_t ah
     return kp__limit_name[first->limit];
 }
 
+/* Those of its groups that are full, by their numbers: others that are in them have it all. */
+static void say_groups(const struct kp__subpool *sub, kp_why *why)
+{
+    for (int g = 0; g < KP__GROUPS; g++) {
+        const struct kp__group *group = sub->contest->group[g];
+
+        if (group && kp__budget_is_full(&group->budget))
+            kp__say_more(why, "; in group[%d] = %" PRId64 " live %" PRId64 " of %" PRId64, g,
+                         group->id, group->budget.used, group->budget.cap);
+    }
+}
+
 static void say_timeout(const struct kp__core *core, const struct kp__request *request, kp_why *why)
 {
     const struct kp__subpool *sub = request->sub;
@@ -197,6 +209,7 @@ static void say_timeout(const struct kp__core *core, const struct kp__request *r
     if (strcmp(bound, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
         kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
                      core->live.used, core->live.cap, core->count[KP__IDLE]);
+    if (strcmp(bound, kp__limit_name[KP__BY_GROUP]) == 0) say_groups(sub, why);
     if (holds_invalidated(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");

@@ -110,6 +110,28 @@ static void a_time_out_by_the_budget_must_say_what_all_keys_have(void **state)
     house_close(&h);
 }
 
+/* Of this key nothing is out, so its own numbers say nothing. Of its two groups one is full. */
+static void a_time_out_by_a_group_must_say_which_and_what_it_has(void **state)
+{
+    struct house h;
+    kp_lease lease[2];
+    kp_options o = house_plan(&h, 1, NULL, NULL);
+
+    (void)state;
+    o.limits.group[0] = 7;
+    o.limits.group[1] = 8;
+    o.budget.group_max_live[0] = 3;
+    o.budget.group_max_live[1] = 2;
+    house_open(&h, &o);
+    for (int i = 0; i < 2; i++) lease[i] = house_get(&h, "orders");
+    HOUSE_IS(&h, house_fails(&h, "bills", 1000), KP_ETIMEDOUT);
+    assert_string_equal(h.why.limit, "budget.group_max_live");
+    HOUSE_IS(&h, h.why.live, 0);
+    assert_non_null(strstr(h.why.text, "0 ahead; in group[1] = 8 live 2 of 2"));
+    for (int i = 0; i < 2; i++) house_release(&h, &lease[i]);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +139,7 @@ int main(void)
         cmocka_unit_test(a_failed_create_must_be_told_as_it_was),
         cmocka_unit_test(a_time_out_in_the_queue_must_name_the_limit_and_the_numbers),
         cmocka_unit_test(a_time_out_by_the_budget_must_say_what_all_keys_have),
+        cmocka_unit_test(a_time_out_by_a_group_must_say_which_and_what_it_has),
     };
     return cmocka_run_group_tests_name("request 24", tests, NULL, NULL);
 }
