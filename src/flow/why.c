@@ -191,6 +191,22 @@ static void say_groups(const struct kp__subpool *sub, kp_why *why)
     }
 }
 
+/* If a limit over several keys bound it: what they have of it, since this one may have nothing. */
+static void say_others(const struct kp__core *core, const struct kp__subpool *sub,
+                       const char *bound, kp_why *why)
+{
+    if (strcmp(bound, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
+        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
+                     core->live.used, core->live.cap, core->count[KP__IDLE]);
+    if (strcmp(bound, kp__limit_name[KP__BY_POOL_LENT]) == 0)
+        kp__say_more(why, "; over all keys lent %" PRId64 " of %" PRId64, core->lent.used,
+                     core->lent.cap);
+    if (strcmp(bound, kp__limit_name[KP__BY_POOL_CREATING]) == 0)
+        kp__say_more(why, "; over all keys creating %" PRId64 " of %" PRId64, core->creating.used,
+                     core->creating.cap);
+    if (strcmp(bound, kp__limit_name[KP__BY_GROUP]) == 0) say_groups(sub, why);
+}
+
 static void say_timeout(const struct kp__core *core, const struct kp__request *request, kp_why *why)
 {
     const struct kp__subpool *sub = request->sub;
@@ -206,10 +222,7 @@ static void say_timeout(const struct kp__core *core, const struct kp__request *r
     /* before what is in fields of its own, if there is no room for all */
     if (last && sub->rare->health.failures > 0)
         kp__say_last(why, kp__failure_text(last), 150);
-    if (strcmp(bound, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
-        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
-                     core->live.used, core->live.cap, core->count[KP__IDLE]);
-    if (strcmp(bound, kp__limit_name[KP__BY_GROUP]) == 0) say_groups(sub, why);
+    say_others(core, sub, bound, why);
     if (holds_invalidated(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
