@@ -159,6 +159,7 @@ static int create(kp_job *job, void **resource)
     const kp_sqlite_options *o = job->ctx;
     const kp_sqlite_key *key = job->key.data;
     const char *hint = key->file ? kp__sqlite_unfit(key->file) : NULL;
+    bool makes = key->role == KP_SQLITE_WRITER && key->file && kp__sqlite_is_missing(key->file);
     sqlite3 *db = NULL;
     int rc, flags = SQLITE_OPEN_NOMUTEX | o->open_flags;
 
@@ -194,6 +195,8 @@ static int create(kp_job *job, void **resource)
     }
     if (o->counts)
         kp__count(&o->counts->opened, 1);
+    if (makes)                          /* its readers need not pause any longer */
+        (void)kp_retry_now(job->pool, KP_SQLITE_KEY(key->file, KP_SQLITE_READER));
     *resource = db;
     return 0;
 }
@@ -479,10 +482,9 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
         .is_clean = is_clean, .ctx = kept, .drop_ctx = kp__drop_kept,
     };
-    memset(&options->key_type, 0, sizeof options->key_type);
-    options->key_type.size = sizeof(kp_sqlite_key);
-    options->key_type.fields = fields;
-    options->key_type.text = key_text;
+    options->key_type = (kp_key_type){
+        .size = sizeof(kp_sqlite_key), .fields = fields, .text = key_text,
+    };
     if (!options->limits.max_live)
         options->limits.max_live = sqlite->readers ? sqlite->readers : READERS_DEFAULT;
     if (!options->limits_for)

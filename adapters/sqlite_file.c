@@ -76,6 +76,13 @@ const char *kp__sqlite_unfit(const char *file)
     return stat(file, &is) == 0 && S_ISFIFO(is.st_mode) ? "it is a pipe" : NULL;
 }
 
+bool kp__sqlite_is_missing(const char *file)
+{
+    struct stat is;
+
+    return stat(file, &is) != 0;
+}
+
 const char *kp__sqlite_reason(sqlite3 *db, int code)
 {
     bool kept = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR;

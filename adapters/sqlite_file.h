@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Files that SQLite cannot use: pipes, and those that were open when this process was forked.
+ * Files that SQLite cannot use: pipes, those that are not there, and those that were open when this
+ * process was forked.
  */
 #ifndef KP_ADAPTERS_SQLITE_FILE_H
 #define KP_ADAPTERS_SQLITE_FILE_H
@@ -10,6 +11,9 @@
 
 /* Why SQLite must not even try to open this file; or NULL. */
 const char *kp__sqlite_unfit(const char *file);
+
+/* Is there no such file? Of a name that is a URI it is not known: yes. */
+bool kp__sqlite_is_missing(const char *file);
 
 /* Why the system would not: a permission, no such folder, no descriptors, ... SQLite keeps it for
  * these errors. NULL: it has none. */

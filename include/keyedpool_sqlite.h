@@ -51,7 +51,11 @@ extern "C" {
 /* ---- the key --------------------------------------------------------------------------------- */
 
 typedef enum kp_sqlite_role {
-    KP_SQLITE_READER = 1,       /* opened read-only; as many at once as limits.max_live says */
+    KP_SQLITE_READER = 1,       /* opened read-only; as many at once as limits.max_live says. Of a
+                                   file that is not there it is KP_ECREATE, and the next one waits
+                                   for a pause (limits.retry_first_ms), or is told at once
+                                   (limits.fail_fast). That ends when the writer has made the file;
+                                   if another process made it, call kp_retry_now */
     KP_SQLITE_WRITER            /* creates the file, sets its journal mode; one at a time, and none
                                    of a file that this process may not write */
 } kp_sqlite_role;

@@ -7,6 +7,7 @@
 #include "sim.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The running helper has nothing to do until then. kp_sim_close may be waiting for just that. */
 static void idle_until(kp_sim *sim, uint64_t until_ns)
@@ -96,8 +97,20 @@ static void start_keeper(kp_sim *sim)
     kp__sim_queue_up(&sim->waiting, sim->keeper);
 }
 
+static void note(kp_sim *sim, kp_pool *pool)
+{
+    for (int i = 0; i < KP__SIM_POOLS; i++) {
+        if (sim->pools[i] == pool) {
+            return;
+        }
+    }
+    memmove(sim->pools + 1, sim->pools, sizeof sim->pools - sizeof *sim->pools);
+    sim->pools[0] = pool;
+}
+
 void kp__sim_upkeep(kp_sim *sim, kp_pool *pool, uint64_t due_ns)
 {
+    note(sim, pool);
     forget(sim, pool);
     if (due_ns != UINT64_MAX) {
         kp__kept *kept = malloc(sizeof *kept);

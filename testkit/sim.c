@@ -94,8 +94,28 @@ static void say_what(const kp__task *task)
     }
 }
 
-static _Noreturn void deadlock(const kp_sim *sim)
+/* Who holds and who waits in the pools of this world, where anything of them is left. They ask for
+ * the time, so the lock is given back. */
+static void say_pools(kp_sim *sim)
 {
+    char text[4096];
+    kp_stats stats;
+
+    pthread_mutex_unlock(&sim->lock);
+    for (int i = 0; i < KP__SIM_POOLS && sim->pools[i]; i++) {
+        if (kp_stats_read(sim->pools[i], KP_EVERY_KEY, &stats) == 0) {
+            (void)kp_explain(sim->pools[i], KP_EVERY_KEY, text, sizeof text);
+            fputs(text, stderr);
+        }
+    }
+}
+
+static _Noreturn void deadlock(kp_sim *sim)
+{
+    if (sim->telling) {                 /* a pool's own lock is held */
+        abort();
+    }
+    sim->telling = true;
     fflush(stdout);
     fprintf(stderr,
             "keyedpool-testkit: deadlock at %" PRId64 " ms: every task waits and nothing is due\n",
@@ -107,6 +127,7 @@ static _Noreturn void deadlock(const kp_sim *sim)
         }
     }
     fflush(stderr);
+    say_pools(sim);
     abort();
 }
 

@@ -23,6 +23,7 @@
 
 #define KP__SIM_START_NS UINT64_C(1000000000)    /* the clock of a new sim: never 0 */
 #define KP__SIM_NS_PER_MS UINT64_C(1000000)
+#define KP__SIM_POOLS 8
 
 typedef enum kp__role { KP__ROLE_FIRST, KP__ROLE_TASK, KP__ROLE_KEEPER, KP__ROLE_STAGE } kp__role;
 
@@ -90,7 +91,9 @@ struct kp_sim {
 
     kp__task       *keeper;             /* NULL until a pool first wants upkeep */
     kp__kept       *kept;               /* by due_ns, then in the order of asking */
-    kp_pool        *keeping;            /* in kp_keep now; for the deadlock report */
+    kp_pool        *keeping;            /* in kp_keep now; for the deadlock report, as these: */
+    kp_pool        *pools[KP__SIM_POOLS];       /* the latest that spoke of upkeep */
+    bool            telling;            /* the deadlock report is being written */
     uint64_t        keeping_ns, keeps_at_once;  /* to catch a pool that is always due again */
 
     kp__kit_map     blocks;             /* of the world's memory: address, size */

@@ -56,7 +56,8 @@ typedef struct kp_job {
 
 /* Each function may run on several threads at once, for different resources. It answers exactly
  * once: either by its result (0, or negative), or by returning KP_PENDING and calling kp_job_done
- * later, from any thread. */
+ * later, from any thread. Any other positive number is as 0, except in create: so negate an errno,
+ * or a code of SQLite's or libcurl's: else what validate finds bad is lent. */
 typedef struct kp_driver {
     int  (*create)(kp_job *job, void **resource);   /* returns 0 and a resource that is not NULL.
                                                        Negative fails the request that ran it, with
@@ -360,7 +361,7 @@ typedef enum kp_cause {
 
 typedef struct kp_event {               /* made by the pool, valid during the call; grows at the
                                            end only */
-    kp_event_kind kind;
+    kp_event_kind kind;                 /* later releases have more: no index, unless checked */
     int           code;                 /* KP_E..., or the driver's own result; 0 */
     kp_pool      *pool;
     kp_key        key;                  /* {0} if no key is concerned */

@@ -48,8 +48,9 @@
     static inline KP_NODISCARD KP_MAYBE_UNUSED int name##_open(const name##_options *o,            \
                                                                name##_pool *out)                   \
     {                                                                                              \
+        kp_options more;                                                                           \
         if (!o || !out) return kp_pool_open(NULL, out ? &out->pool : NULL);                        \
-        kp_options more = o->more;                                                                 \
+        more = o->more;                                                                            \
         more.driver.create = o->create ? name##_create_ : NULL;                                    \
         more.driver.destroy = o->destroy ? name##_destroy_ : NULL;                                 \
         more.driver.validate = o->validate ? name##_validate_ : NULL;                              \

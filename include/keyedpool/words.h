@@ -29,7 +29,8 @@
 #  define KP_MAYBE_UNUSED __attribute__((unused))
 /* KP_AUTO_RELEASE kp_lease lease = {0};
  * Released where the variable goes out of scope, unless it was ended before, through this variable;
- * to hand the lease on, copy it and set this one to {0}. */
+ * to hand the lease on, copy it and set this one to {0}. Not where the thread ends (pthread_cancel,
+ * pthread_exit), unless glibc unwinds it: with -fexceptions, or as C++. */
 #  define KP_AUTO_RELEASE __attribute__((cleanup(kp__auto_release)))
 /* KP_AUTO_CLOSE   kp_scope scope = {0}; */
 #  define KP_AUTO_CLOSE   __attribute__((cleanup(kp_scope_close)))

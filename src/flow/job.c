@@ -106,6 +106,22 @@ int kp_job_fail(kp_job *face, int vendor_code, const char *text)
     return KP_ECREATE;
 }
 
+/* A failure without a word. Of a create KP_ECREATE is told, whatever its number was; of the others
+ * their number, whose sentence says enough if it is one of ours. */
+static void say_no_reason(struct kp__job *job, int status)
+{
+    static const char *const names[] = {
+        [KP_JOB_CREATE] = "create",   [KP_JOB_VALIDATE] = "validate", [KP_JOB_RESET] = "reset",
+        [KP_JOB_DESTROY] = "destroy", [KP_JOB_ABANDON] = "abandon",   [KP_JOB_REVOKE] = "revoke",
+    };
+    int code = job->face.kind == KP_JOB_CREATE ? job->failure.code : status;
+
+    if (code != KP_ECREATE && kp_error_find(code)->code != 0) return;
+    snprintf(job->failure.text, sizeof job->failure.text,
+             "driver.%s failed with %d and gave no reason (kp_job_fail)", names[job->face.kind],
+             job->failure.vendor_code);
+}
+
 static void write_answer(struct kp__job *job, int status, void *resource)
 {
     job->status = status;
@@ -113,10 +129,7 @@ static void write_answer(struct kp__job *job, int status, void *resource)
     if (status >= 0) return;
     if (job->failure.code == 0) job->failure.vendor_code = status;
     job->failure.code = status == KP_EREFUSED || status == KP_ENOMEM ? status : KP_ECREATE;
-    if (job->face.kind == KP_JOB_CREATE && job->failure.code == KP_ECREATE && !job->failure.text[0])
-        snprintf(job->failure.text, sizeof job->failure.text,
-                 "driver.create failed with %d and gave no reason (kp_job_fail)",
-                 job->failure.vendor_code);
+    if (!job->failure.text[0]) say_no_reason(job, status);
 }
 
 static const char second_answer[] =

@@ -35,10 +35,16 @@ bool kp__lease_find(const kp_lease *lease, struct kp__held *h, struct kp__todo *
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
                      kp_lease *out);
 
+/* Has it no numbers, as {0}, or what was made of a resource by hand? */
+static inline bool kp__lease_is_bare(const kp_lease *lease)
+{
+    return !lease->opaque[0] && !lease->opaque[1] && !lease->opaque[2];
+}
+
 /* NULL, or {0}: there is none, and never was. */
 static inline bool kp__lease_is_none(const kp_lease *lease)
 {
-    return !lease || (!lease->opaque[0] && !lease->opaque[1] && !lease->opaque[2]);
+    return !lease || (kp__lease_is_bare(lease) && !lease->resource);
 }
 
 /* Is its resource to be kept when it comes back? */

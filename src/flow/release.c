@@ -84,6 +84,8 @@ static const char *with_key(const struct kp__held *h, const kp_lease *lease, con
 static const char inherited[] =
     "this lease was lent before fork: only the parent can give it back";
 static const char no_lease[] = "this is not a lease; was the variable initialised?";
+static const char bare[] = "this has a resource, but not the numbers of its lease: keep the whole "
+                           "lease, or ask kp_lease_of";
 
 /* Enter the pool that a lease names, and look up the slot. False: it cannot be entered, which was
  * told as misuse (unless quiet). */
@@ -102,6 +104,7 @@ static bool come_to(const kp_lease *lease, struct kp__held *h, struct kp__todo *
     const char *sentence = h->stranded ? inherited : no_lease;
     if (!h->stranded && code == KP_ECLOSED)
         sentence = "this lease has ended: its pool is closed and everything came back";
+    if (kp__lease_is_bare(lease)) sentence = bare;
     if (!h->quiet) kp__misuse(NULL, NULL, sentence);
     return false;
 }

@@ -171,6 +171,34 @@ static enum kp__limit bound_of_first(const struct kp__request *request, uint32_t
     return (enum kp__limit)first->limit;
 }
 
+/* Those of its groups that are full, by their numbers: others that are in them have it all. */
+static void say_groups(const struct kp__subpool *sub, kp_why *why)
+{
+    for (int g = 0; g < KP__GROUPS; g++) {
+        const struct kp__group *group = sub->contest->group[g];
+
+        if (group && kp__budget_is_full(&group->budget))
+            kp__say_more(why, "; in group[%d] = %" PRId64 " live %" PRId64 " of %" PRId64, g,
+                         group->id, group->budget.used, group->budget.cap);
+    }
+}
+
+/* If a limit over several keys bound it: what they have of it, since this one may have nothing. */
+static void say_others(const struct kp__core *core, const struct kp__subpool *sub,
+                       enum kp__limit bound, kp_why *why)
+{
+    if (bound == KP__BY_POOL_LIVE)
+        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
+                     core->live.used, core->live.cap, core->count[KP__IDLE]);
+    if (bound == KP__BY_POOL_LENT)
+        kp__say_more(why, "; over all keys lent %" PRId64 " of %" PRId64, core->lent.used,
+                     core->lent.cap);
+    if (bound == KP__BY_POOL_CREATING)
+        kp__say_more(why, "; over all keys creating %" PRId64 " of %" PRId64, core->creating.used,
+                     core->creating.cap);
+    if (bound == KP__BY_GROUP) say_groups(sub, why);
+}
+
 static void say_timeout(const struct kp__core *core, const struct kp__request *request, kp_why *why)
 {
     const struct kp__subpool *sub = request->sub;
@@ -185,9 +213,7 @@ static void say_timeout(const struct kp__core *core, const struct kp__request *r
     if (first) kp__say_more(why, ", the first by %s", kp__limit_name[first]);
     /* before what is in fields of its own, if there is no room for all */
     if (last && sub->rare->health.failures > 0) say_last(why, kp__failure_text(last), 150);
-    if (request->limit == KP__BY_POOL_LIVE || first == KP__BY_POOL_LIVE)
-        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64 ", idle %" PRIu32,
-                     core->live.used, core->live.cap, core->count[KP__IDLE]);
+    say_others(core, sub, first ? first : (enum kp__limit)request->limit, why);
     if (holds_invalidated(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");

@@ -40,6 +40,14 @@ for header in include/*.h include/keyedpool/*.h; do
         check "$name" c++ c++17
     fi
 done
+# What KP_DEFINE makes is compiled as the program's own, by flags like those for PostgreSQL's
+# extensions, too.
+for compiler in $compilers; do
+    printf '#include <keyedpool.h>\nKP_DEFINE(db, kp_lease, kp_pool);\n' |
+        "$compiler" -x c -std=c11 -Wall -Wextra -Wshadow -Wconversion -Wpedantic -Werror \
+            -Wdeclaration-after-statement -Wmissing-prototypes -Iinclude -fsyntax-only - ||
+        { echo "KP_DEFINE by $compiler" >&2; exit 1; }
+done
 for header in src/core/*.h src/flow/*.h; do
     check "${header#src/}" c c11 -Isrc
 done

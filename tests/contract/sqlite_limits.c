@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The SQLite adapter on real files: how many connections there may be of each role, whatever the
- * limits of the pool say; and how long they wait for a lock.
+ * limits of the pool say; how long they wait for a lock, and for their file.
  */
 #include "sqlite_stage.h"
 
@@ -131,6 +131,24 @@ static void a_timeout_or_handler_of_the_programs_own_must_stay(void **state)
     stage_close(s);
 }
 
+/* Until the writer makes the file no reader can be created, and they pause for longer and longer:
+ * here for many days, if that were all. */
+static void readers_must_not_pause_when_their_writer_has_made_the_file(void **state)
+{
+    struct stage *s = *state;
+    kp_options more = { .why = &s->why };
+    kp_lease lease;
+
+    more.limits.retry_first_ms = more.limits.retry_max_ms = KP_HOURS(10000);
+    assert_int_equal(kp_sqlite_open(NULL, &more, &s->pool), 0);
+    assert_int_equal(try_get(s, s->file, KP_SQLITE_READER, &lease), KP_ECREATE);
+    make_table(s);
+    lease = get(s, KP_SQLITE_READER);
+    assert_int_equal(value(&lease, "SELECT count(*) FROM t"), 3);
+    kp_release(&lease);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +156,7 @@ int main(void)
         TEST(the_writers_limits_must_not_contradict_that_it_is_alone),
         TEST(no_writer_must_be_made_beside_one_that_is_lent),
         TEST(a_timeout_or_handler_of_the_programs_own_must_stay),
+        TEST(readers_must_not_pause_when_their_writer_has_made_the_file),
     };
 
     return cmocka_run_group_tests_name("sqlite_limits", tests, NULL, NULL);

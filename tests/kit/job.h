@@ -8,6 +8,7 @@
 #define KEYEDPOOL_TESTS_KIT_JOB_H
 
 #include "keyedpool_test.h"
+#include "no_pools.h"
 
 typedef struct tested_job {
     kp_job      job;                    /* first: the kit is handed its address */

@@ -12,6 +12,7 @@
 
 #include "dies.h"
 #include "keyedpool_test.h"
+#include "no_pools.h"
 
 #define START_NS UINT64_C(1000000000)
 #define MS UINT64_C(1000000)

@@ -345,6 +345,19 @@ static void park_for_ever(void)
     world->park(&word, 4711, UINT64_MAX, world->ctx);
 }
 
+static void wait_for_oneself(void)
+{
+    kp_options options = { .deadline_ms = KP_OFF };
+    kp_pool *pool;
+
+    assert_int_equal(kp_sim_open(1, &sim), 0);
+    options.world = kp_sim_world(sim);
+    assert_int_equal(kp_pool_open(&options, &pool), 0);
+    assert_int_equal(kp_add(pool, kp_str("a"), &word), 0);
+    for (kp_lease lease;;)
+        assert_int_equal(kp_get(pool, kp_str("a"), KP_ASK(.tag = "the one"), &lease), 0);
+}
+
 static void a_deadlock_must_name_who_waits_for_what(void **state)
 {
     (void)state;
@@ -353,6 +366,7 @@ static void a_deadlock_must_name_who_waits_for_what(void **state)
     must_die(stand_at_the_gate_for_ever, "task 1 waits at the shut gate");
     must_die(stand_at_the_gate_for_ever, "the first task waits for task 1 to end");
     must_die(park_for_ever, "(now 4711)");
+    must_die(wait_for_oneself, "waiting for 60000 ms: the one, limited by");
 }
 
 static void *come_from_outside(void *arg)

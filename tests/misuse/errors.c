@@ -241,7 +241,7 @@ static void what_else_fails_without_a_word_must_not_speak_of_a_create(void **sta
     take(f, "k", &lease);
     kp_release(&lease);
     assert_string_equal(f->heard.bad_text, kp_strerror(KP_EGONE));
-    assert_string_equal(f->heard.destroy_text, kp_strerror(-17));
+    assert_non_null(strstr(f->heard.destroy_text, "driver.destroy failed with -17 and gave no"));
 }
 
 static void erefused_must_say_that_trying_again_cannot_help(void **state)

@@ -210,6 +210,27 @@ static void an_empty_lease_must_be_ended_without_a_word(void **state)
     assert_int_equal(f->heard.misuses + f->heard.orphans, 0);
 }
 
+/* Made by hand from what the borrower had handed on: the lease itself would be out for ever. */
+static void a_lease_of_a_resource_alone_must_be_told_where_its_numbers_are(void **state)
+{
+    struct fixture *f = *state;
+    kp_lease        lease, bare;
+
+    open_small(f);
+    take(f, "k", &lease);
+    for (int i = 0; i < 2; i++) {
+        bare = (kp_lease){ .resource = lease.resource };
+        (i ? kp_discard : kp_release)(&bare);
+        assert_null(bare.resource);
+        assert_int_equal(f->heard.orphans, i + 1);
+        assert_non_null(strstr(f->heard.orphan_text, "ask kp_lease_of"));
+    }
+    assert_int_equal(stats(f).lent, 1);
+    assert_int_equal(kp_lease_of(f->pool, lease.resource, &bare), 0);
+    kp_release(&bare);
+    assert_int_equal(stats(f).lent, 0);
+}
+
 static void a_garbage_lease_must_reach_kp_on_misuse(void **state)
 {
     struct fixture *f = *state;
@@ -399,6 +420,7 @@ int main(void)
         T(the_resource_must_be_null_in_the_variable_that_ended_the_lease),
         T(an_ended_lease_must_be_told_by_reuse_and_report),
         T(an_empty_lease_must_be_ended_without_a_word),
+        T(a_lease_of_a_resource_alone_must_be_told_where_its_numbers_are),
         T(a_garbage_lease_must_reach_kp_on_misuse),
         T(a_lease_must_be_checked_against_every_bit_of_its_numbers),
         T(a_lease_that_is_never_ended_must_be_reported_with_tag_and_place),

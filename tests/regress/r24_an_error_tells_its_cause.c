@@ -110,6 +110,60 @@ static void a_time_out_by_the_budget_must_say_what_all_keys_have(void **state)
     house_close(&h);
 }
 
+/* Of this key nothing is out, so its own numbers say nothing. */
+static void a_time_out_by_what_all_keys_lend_or_create_must_say_how_much_that_is(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 5000, .times = KP_OFF }, { 0 } };
+    static const kp_script script = { .create = slow };
+    struct visitor v = { 0 };
+    struct house h;
+    kp_lease lease;
+    kp_options o = house_plan(&h, 1, NULL, NULL);
+
+    (void)state;
+    o.budget.max_lent = 1;
+    house_open(&h, &o);
+    lease = house_get(&h, "orders");
+    HOUSE_IS(&h, house_fails(&h, "bills", 1000), KP_ETIMEDOUT);
+    assert_string_equal(h.why.limit, "budget.max_lent");
+    assert_non_null(strstr(h.why.text, "0 ahead; over all keys lent 1 of 1"));
+    house_release(&h, &lease);
+    house_close(&h);
+
+    o = house_plan(&h, 1, NULL, &script);
+    o.budget.max_creating = 1;
+    house_open(&h, &o);
+    visitor_send(&h, &v, "orders", 1500);
+    HOUSE_IS(&h, house_fails(&h, "bills", 1000), KP_ETIMEDOUT);
+    assert_string_equal(h.why.limit, "budget.max_creating");
+    assert_non_null(strstr(h.why.text, "0 ahead; over all keys creating 1 of 1"));
+    visitor_end(&v);
+    house_pass(&h, 9000);
+    house_close(&h);
+}
+
+/* Of the two groups of the key one is full. */
+static void a_time_out_by_a_group_must_say_which_and_what_it_has(void **state)
+{
+    struct house h;
+    kp_lease lease[2];
+    kp_options o = house_plan(&h, 1, NULL, NULL);
+
+    (void)state;
+    o.limits.group[0] = 7;
+    o.limits.group[1] = 8;
+    o.budget.group_max_live[0] = 3;
+    o.budget.group_max_live[1] = 2;
+    house_open(&h, &o);
+    for (int i = 0; i < 2; i++) lease[i] = house_get(&h, "orders");
+    HOUSE_IS(&h, house_fails(&h, "bills", 1000), KP_ETIMEDOUT);
+    assert_string_equal(h.why.limit, "budget.group_max_live");
+    HOUSE_IS(&h, h.why.live, 0);
+    assert_non_null(strstr(h.why.text, "0 ahead; in group[1] = 8 live 2 of 2"));
+    for (int i = 0; i < 2; i++) house_release(&h, &lease[i]);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +171,8 @@ int main(void)
         cmocka_unit_test(a_failed_create_must_be_told_as_it_was),
         cmocka_unit_test(a_time_out_in_the_queue_must_name_the_limit_and_the_numbers),
         cmocka_unit_test(a_time_out_by_the_budget_must_say_what_all_keys_have),
+        cmocka_unit_test(a_time_out_by_what_all_keys_lend_or_create_must_say_how_much_that_is),
+        cmocka_unit_test(a_time_out_by_a_group_must_say_which_and_what_it_has),
     };
     return cmocka_run_group_tests_name("request 24", tests, NULL, NULL);
 }

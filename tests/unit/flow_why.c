@@ -121,6 +121,34 @@ static void a_reason_of_several_lines_must_be_told_in_one(void **state)
     }
 }
 
+static int reset_in_silence(kp_job *job, void *resource)
+{
+    return (void)resource, kp_job_fail(job, 9, NULL);
+}
+
+static void note_text(const kp_event *event, void *ctx)
+{
+    struct stage *s = ctx;
+
+    if (event->kind == KP_EVENT_INVALID) s->why = *event->why;
+}
+
+/* Not by the sentence of KP_ECREATE, which kp_job_fail returns: nothing was to be created. */
+static void a_reset_that_fails_without_a_reason_must_be_told_as_that(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.reset = reset_in_silence;
+    s.options.on_event = note_text;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    kp_release(&lease);
+    assert_string_equal(s.why.text, "driver.reset failed with 9 and gave no reason (kp_job_fail)");
+    stage_fall(&s);
+}
+
 /* Is each character of UTF-8 there to its last byte? */
 static bool is_whole(const char *text)
 {
@@ -222,6 +250,7 @@ int main(void)
         cmocka_unit_test(a_use_that_fails_must_not_be_blamed_on_a_create),
         cmocka_unit_test(a_get_of_a_pool_that_is_closed_must_say_so),
         cmocka_unit_test(a_reason_of_several_lines_must_be_told_in_one),
+        cmocka_unit_test(a_reset_that_fails_without_a_reason_must_be_told_as_that),
         cmocka_unit_test(a_text_that_is_too_long_must_end_with_a_whole_character),
         cmocka_unit_test(a_text_of_other_bytes_must_be_as_long_as_there_is_room),
         cmocka_unit_test(a_failure_that_is_over_must_not_be_told_by_a_time_out),
