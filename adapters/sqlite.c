@@ -482,9 +482,8 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
         .is_clean = is_clean, .ctx = kept, .drop_ctx = kp__drop_kept,
     };
-    options->key_type = (kp_key_type){
-        .size = sizeof(kp_sqlite_key), .fields = fields, .text = key_text,
-    };
+    options->key_type =
+        (kp_key_type){ .size = sizeof(kp_sqlite_key), .fields = fields, .text = key_text };
     if (!options->limits.max_live)
         options->limits.max_live = sqlite->readers ? sqlite->readers : READERS_DEFAULT;
     if (!options->limits_for)

@@ -8,10 +8,10 @@
  * waits in that world (in a pool call, kp_sim_pass_ms, kp_sim_join, kp_sim_settle). So a test is
  * deterministic without a single sleep. The thread that opened the sim is its first task. When
  * every task waits, the clock jumps to what is due next. When nothing is due either, that is a
- * deadlock: the kit prints who waits for what (kp_explain) and aborts. (While a task sleeps in a get
- * of a pool with on_deadlock, something always is, since it looks again from time to time: give such
- * gets a deadline, or the test runs for ever.) It also aborts, with a sentence, on a call that makes
- * no sense, such as one with NULL; but closing NULL does nothing.
+ * deadlock: the kit prints who waits for what (kp_explain) and aborts. (While a task sleeps in a
+ * get of a pool with on_deadlock, something always is, since it looks again from time to time: give
+ * such gets a deadline, or the test runs for ever.) It also aborts, with a sentence, on a call that
+ * makes no sense, such as one with NULL; but closing NULL does nothing.
  *
  * An event loop is tested in the same way: a task calls kp_loop_dispatch and lets time pass
  * (kp_sim_pass_ms), until it has its answer. The driver of a cast is KP_NEVER_BLOCKS then, which

@@ -51,8 +51,8 @@ struct kp__renewal {
     uint32_t making;    /* creations under way to replace one */
     uint32_t spare;     /* replacements made whose old one has not closed yet; <= ageing */
     uint64_t epoch;     /* the pool's when kp_rotate last found it making something; or 0 */
-    uint64_t retire_by; /* what was begun in an earlier epoch and is not made yet goes by then ... */
-    uint64_t overdue;   /* ... or now, if it was begun before this one */
+    uint64_t retire_by; /* what was begun in an earlier epoch and is not made yet goes by then, */
+    uint64_t overdue;   /* or at once, if it was begun before this one */
 };
 
 /* When a request is to look again by itself, because time may let it go on (a pause ends, a token
