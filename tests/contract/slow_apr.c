@@ -16,7 +16,7 @@
 
 enum { MIN = 3, EACH_S = 60 };
 
-static time_t now_s = 1;
+static _Atomic time_t now_s = 1; /* the keeper reads it, too */
 
 int clock_gettime(clockid_t clock, struct timespec *out)
 {
