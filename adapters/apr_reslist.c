@@ -243,6 +243,8 @@ apr_uint32_t kp_apr_reslist_acquired_count(apr_reslist_t *list)
 
 apr_status_t kp_apr_reslist_maintain(apr_reslist_t *list)
 {
+    if (list)                           /* a constructor that failed is called again */
+        (void)kp_retry_now(list->pool, the_key);
     kp_keep(pool_of(list));
     return list ? APR_SUCCESS : APR_EINVAL;
 }

@@ -43,17 +43,6 @@ static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl
     return fd;
 }
 
-/* Close the connection, but keep its descriptor's number: the pool watches it until the handle is
- * destroyed, so nothing else may get it before. An unconnected socket takes its place. */
-static int close_but_keep(int fd)
-{
-    int nobody = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (nobody < 0 || dup3(nobody, fd, O_CLOEXEC) < 0)
-        (void)shutdown(fd, SHUT_RDWR);  /* the pool sees an end, and drops the handle */
-    return nobody < 0 ? 0 : close(nobody);
-}
-
 static int close_socket(void *client, curl_socket_t fd)
 {
     struct kp__http_client *h = client;
@@ -63,17 +52,7 @@ static int close_socket(void *client, curl_socket_t fd)
             h->fd[i] = -1;
     }
     h->moved = true;
-    return fd == h->watched ? close_but_keep(fd) : close(fd);
-}
-
-/* The number that close_but_keep has kept; or -1. */
-static int kept(const struct kp__http_client *h)
-{
-    for (int i = 0; i < KP__HTTP_SOCKETS; i++) {
-        if (h->fd[i] == h->watched)
-            return -1;
-    }
-    return h->watched;
+    return close(fd);
 }
 
 /* Set a new handle, or one that was reset, to how it is lent. */
@@ -139,14 +118,9 @@ static CURLcode begin_anew(struct kp__http_client *h, kp_key origin)
 
 static void end_client(struct kp__http_client *h)
 {
-    int number = kept(h);
-
-    h->watched = -1;
     if (h->transfer)
         kp__transfer_close(h->transfer);
     curl_easy_cleanup(h->easy);
-    if (number >= 0)
-        (void)close(number);
     free(h);
 }
 
@@ -244,7 +218,6 @@ static struct kp__http_client *new_client(const struct kp__http_context *c)
     h->context = c;
     for (int i = 0; i < KP__HTTP_SOCKETS; i++)
         h->fd[i] = -1;
-    h->watched = -1;
     h->easy = curl_easy_init();
     if (h->easy && c->options.watcher)
         h->transfer = kp__transfer_open(h->easy, c->options.watcher);
@@ -375,20 +348,19 @@ static int abandon(kp_job *job, void *resource)
         if (h->fd[i] >= 0)
             (void)close(h->fd[i]);
     }
-    if (kept(h) >= 0)
-        (void)close(h->watched);
     return 0;
 }
 
 /* Asked once: the connections that libcurl makes later are not watched. */
 static int descriptor(void *resource, void *ctx)
 {
-    struct kp__http_client *h = resource;
+    const struct kp__http_client *h = resource;
+    int i = 0;
 
     (void)ctx;
-    for (int i = 0; i < KP__HTTP_SOCKETS && h->watched < 0; i++)
-        h->watched = h->fd[i];
-    return h->watched;
+    while (i < KP__HTTP_SOCKETS - 1 && h->fd[i] < 0)
+        i++;
+    return h->fd[i];
 }
 
 kp_driver kp__http_driver(struct kp__http_context *context)

@@ -28,7 +28,6 @@ struct kp__http_client {
     CURLSH *share;                      /* the pool's; or NULL */
     const struct kp__http_context *context;
     int   fd[KP__HTTP_SOCKETS];         /* its open sockets; or -1 */
-    int   watched;                      /* the one that the pool watches; or -1 */
     bool  moved;                        /* a socket was opened or closed since the last reset */
     bool  full;                         /* for the last socket there was no descriptor left */
     bool  terse;                        /* its last answer was of HTTP/1: none comes unasked */

@@ -184,6 +184,8 @@ static int create(kp_job *job, void **resource)
         rc = kp__sqlite_note(db);
         if (rc == SQLITE_OK)
             rc = set_up_in_time(job, db, &hint);
+        if (makes)                      /* its readers need not pause longer, even if it fails */
+            (void)kp_retry_now(job->pool, KP_SQLITE_KEY(key->file, KP_SQLITE_READER));
     } else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
                sqlite3_system_errno(db) == ENOENT) {
         hint = "the file does not exist yet: get its writer first";
@@ -195,8 +197,6 @@ static int create(kp_job *job, void **resource)
     }
     if (o->counts)
         kp__count(&o->counts->opened, 1);
-    if (makes)                          /* its readers need not pause any longer */
-        (void)kp_retry_now(job->pool, KP_SQLITE_KEY(key->file, KP_SQLITE_READER));
     *resource = db;
     return 0;
 }

@@ -175,28 +175,36 @@ static curl_socket_t socket_of(const kp_lease *lease)
     return fd;
 }
 
-/* The pool knows the number of the first connection: nobody else may get it while the handle
- * lives. Upkeep is this thread's, so that it does not look between the server's end and libcurl's.
- */
+static int open_files(void)
+{
+    int n = 0;
+
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* Nothing of the first connection is left, and its number may be another's. Upkeep is this
+ * thread's, so that it does not look between the server's end and libcurl's. */
 static void a_connection_that_was_replaced_must_not_be_taken_for_a_dead_handle(void **state)
 {
-    curl_socket_t first, ended;
+    curl_socket_t ended;
     kp_lease lease, other;
     kp_stats s = { 0 };
     CURL *handle;
+    int files;
 
     (void)state;
     open_watched((kp_http_options){ 0 }, KP_NONE, 1);
     lease = get(stage.origin);
     other = get(stage.origin);
     must_answer(&other, "/one", "GET /one HTTP/1.1");
-    must_answer(&lease, "/one", "GET /one HTTP/1.1");
     handle = kp_http(&lease);
-    first = socket_of(&lease);
     ended = socket_of(&other);
+    files = open_files();
     must_answer(&lease, "/close", "bye");
     must_answer(&lease, "/again", "GET /again HTTP/1.1");
-    assert_int_not_equal(socket_of(&lease), first);
+    assert_int_equal(open_files(), files);
     kp_release(&lease);
     kp_release(&other);
     (void)shutdown(ended, SHUT_RDWR);
@@ -204,14 +212,12 @@ static void a_connection_that_was_replaced_must_not_be_taken_for_a_dead_handle(v
         (void)kp_keep(stage.pool);
         assert_int_equal(kp_stats_read(stage.pool, KP_EVERY_KEY, &s), 0);
     } while (s.live == 2);
-    assert_true(fcntl(first, F_GETFD) >= 0);
     assert_true(fcntl(ended, F_GETFD) < 0);
     lease = get(stage.origin);
     assert_ptr_equal(kp_http(&lease), handle);
     must_answer(&lease, "/two", "GET /two HTTP/1.1");
     kp_release(&lease);
     close_pool();
-    assert_true(fcntl(first, F_GETFD) < 0);
 }
 
 /* When it is given back: the next borrower may come before an idle one is looked at again. */

@@ -122,10 +122,27 @@ static bool group_make(void)
     return false;
 }
 
+/* In a container a group may go by its path outside, which leads nowhere inside. */
+static bool group_has_its_path(void)
+{
+    FILE *f = fopen("/proc/self/cgroup", "r");
+    char path[128], line[1024];
+    bool found = false;
+
+    (void)snprintf(path, sizeof path, ":%s/inner\n", strrchr(group, '/'));
+    while (f && !found && fgets(line, sizeof line, f))
+        found = strstr(line, path) != NULL;
+    if (f)
+        (void)fclose(f);
+    return found;
+}
+
+enum { NO_GROUP = 126 };
+
 static void begin_in_the_inner_group(void)
 {
-    if (!group_write("inner/cgroup.procs", "0"))
-        _exit(126);
+    if (!group_write("inner/cgroup.procs", "0") || !group_has_its_path())
+        _exit(NO_GROUP);
 }
 
 static void the_limits_of_control_groups_must_be_known(void **state)
@@ -140,6 +157,8 @@ static void the_limits_of_control_groups_must_be_known(void **state)
     (void)snprintf(inner, sizeof inner, "%s/inner", group);
     assert_int_equal(rmdir(inner), 0);
     assert_int_equal(rmdir(group), 0);
+    if (said.status == NO_GROUP)
+        skip();
     it_must_have_found("system", "threads", "fail", "91 with upkeep, 90 allowed in all in this "
                        "control group (pids.max): raise that, or use fewer clients");
 }

@@ -21,8 +21,8 @@ enum { MIN = 3, SMAX = 10, HMAX = 20 };
 
 struct world {
     apr_pool_t *pool;
-    atomic_int  made, unmade, at_once, most_at_once;
-    int         fail_after;             /* a constructor beyond so many fails; 0: none */
+    atomic_int  made, unmade, at_once, most_at_once, failed;
+    atomic_int  fail_after;             /* a constructor beyond so many fails; 0: none */
     bool        destroyed_without_pool;
 };
 
@@ -43,6 +43,7 @@ static apr_status_t make(void **out, void *params, apr_pool_t *pool)
         w->made++;
     }
     *out = t;
+    w->failed += !t;
     atomic_fetch_sub(&w->at_once, 1);
     return t ? APR_SUCCESS : APR_EGENERAL + 7;
 }
@@ -211,6 +212,24 @@ static void maintain_must_make_up_for_an_invalidated_one(void **state)
         assert_int_equal(apr_reslist_acquire(list, &taken), APR_SUCCESS);
         assert_int_equal(apr_reslist_maintain(list), APR_SUCCESS);
         assert_int_equal(apr_reslist_invalidate(list, taken), APR_SUCCESS);
+    }
+}
+
+/* Each maintain tries again, as with APR's own list. */
+static void maintain_must_try_again_what_failed(void **state)
+{
+    struct world  *w = *state;
+    apr_reslist_t *list = make_list(w, 1, 1, 1, 0);
+    void          *taken;
+
+    w->fail_after = 1;
+    assert_int_equal(apr_reslist_acquire(list, &taken), APR_SUCCESS);
+    assert_int_equal(apr_reslist_invalidate(list, taken), APR_SUCCESS);
+    while (w->made < 2) {               /* in the background; or CTest ends it */
+        assert_int_equal(apr_reslist_maintain(list), APR_SUCCESS);
+        if (w->failed >= 3)
+            w->fail_after = 0;
+        sched_yield();
     }
 }
 
@@ -385,6 +404,7 @@ int main(void)
         T(maintain_must_destroy_the_excess),
         T(an_invalidated_one_must_be_destroyed_and_make_room),
         T(maintain_must_make_up_for_an_invalidated_one),
+        T(maintain_must_try_again_what_failed),
         T(what_is_not_lent_must_be_refused),
         T(a_list_must_go_with_its_pool_and_what_is_out_when_it_comes_back),
         T(twenty_five_consumers_on_twenty_must_all_be_served),

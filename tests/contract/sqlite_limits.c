@@ -149,6 +149,31 @@ static void readers_must_not_pause_when_their_writer_has_made_the_file(void **st
     assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
 }
 
+static int fail_once(sqlite3 *db, const kp_sqlite_key *key, void *ctx)
+{
+    int *times = ctx;
+
+    (void)db;
+    return key->role == KP_SQLITE_WRITER && (*times)++ == 0 ? SQLITE_ERROR : SQLITE_OK;
+}
+
+static void readers_must_not_pause_when_their_writer_failed_after_it_had_made_the_file(void **state)
+{
+    struct stage *s = *state;
+    int times = 0;
+    kp_sqlite_options o = { .on_open = fail_once, .ctx = &times };
+    kp_options more = { .why = &s->why };
+    kp_lease lease;
+
+    more.limits.retry_first_ms = more.limits.retry_max_ms = KP_HOURS(10000);
+    assert_int_equal(kp_sqlite_open(&o, &more, &s->pool), 0);
+    assert_int_equal(try_get(s, s->file, KP_SQLITE_READER, &lease), KP_ECREATE);
+    assert_int_equal(try_get(s, s->file, KP_SQLITE_WRITER, &lease), KP_ECREATE);
+    assert_int_equal(try_get(s, s->file, KP_SQLITE_READER, &lease), 0);
+    kp_release(&lease);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +182,7 @@ int main(void)
         TEST(no_writer_must_be_made_beside_one_that_is_lent),
         TEST(a_timeout_or_handler_of_the_programs_own_must_stay),
         TEST(readers_must_not_pause_when_their_writer_has_made_the_file),
+        TEST(readers_must_not_pause_when_their_writer_failed_after_it_had_made_the_file),
     };
 
     return cmocka_run_group_tests_name("sqlite_limits", tests, NULL, NULL);
