@@ -318,15 +318,15 @@ static enum kp__limit full_queue(const struct kp__core *core, const struct kp__s
 /* It came behind a request that waits for one of its key's resources to come back or to go: then
  * nothing has changed for those ahead of it, and whatever does change settles (L1). But where it
  * depends on the time, or on how many wait, whether they wait on, each new one is an occasion to
- * look. */
+ * look; so it does where what came back was offered, not handed over. */
 static bool changes_nothing(const struct kp__request *newcomer)
 {
     const struct kp__subpool *sub = newcomer->sub;
     const struct kp__request *first = kp__queue_first(sub, newcomer->queue);
     const struct kp__rules *r = sub->rules;
 
-    return first != newcomer && first->limit == KP__BY_MAX_LIVE && r->reserve == 0 &&
-           r->shed_target == KP__NEVER;
+    return first != newcomer && first->limit == KP__BY_MAX_LIVE && !first->offered &&
+           r->reserve == 0 && r->shed_target == KP__NEVER;
 }
 
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,

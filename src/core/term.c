@@ -89,7 +89,7 @@ static uint64_t end_by_slot(const struct kp__core *core, const struct kp__slot *
     const struct kp__rules *r = slot->sub->rules;
     uint64_t max_age = r->age_check ? r->max_age : KP__NEVER, until = KP__NEVER;
 
-    if (r->age_check) until = kp__sooner(until, ahead_of(slot->age_end, max_age));
+    if (r->age_check || slot->old) until = kp__sooner(until, ahead_of(slot->age_end, max_age));
     if (slot->state != KP__IDLE) return until;
     until = kp__sooner(until, ahead_of(kp__expires_at(slot, KP_CHECK_GET | KP_CHECK_KEEPER),
                                        kp__sooner(idle_span(r), max_age)));

@@ -86,8 +86,8 @@ bool kp__return_by_job(struct kp__pool *pool, struct kp__slot *slot, uint32_t se
                        bool validate, struct kp__todo *todo);
 
 /* Does the answer to a validate or reset leave the resource as good as it was? One that was called
- * off because its pool closes does: it says nothing, unless that the peer is gone. With the lock.
- */
+ * off because its pool closes does: it says nothing, unless that the peer is gone. With the
+ * lock. */
 bool kp__job_is_good(const struct kp__job *job);
 
 /* Act on that answer: if the resource is bad, and the job was not called off, send the event. After

@@ -197,6 +197,24 @@ static void nobody_must_be_passed_for_longer_than_is_said(void **state)
     queue_close(&q);
 }
 
+static void who_looked_in_vain_must_not_be_passed_for_longer_either(void **state)
+{
+    struct queue q;
+    struct kp__request again;
+
+    (void)state;
+    queue_open(&q, 1, 1);
+    stage_give(&q.s, q.slot[0], 0, true);
+    assert_int_equal(stage_ask(&q.s, q.sub, &again, 0), KP__GRANT_SLOT);
+    stage_heed(&q.s, &q.r[0]);
+    stage_give(&q.s, q.slot[0], 0, true);
+    assert_true(waits(&q.r[0]) && q.r[0].offered);
+    q.s.now += KP__PASSED_MOST;
+    assert_int_equal(stage_ask(&q.s, q.sub, &again, 0), KP__GRANT_WAIT);
+    assert_int_equal(q.r[0].grant.kind, KP__GRANT_SLOT);
+    queue_close(&q);
+}
+
 static void who_looks_in_vain_after_the_turn_must_be_handed_the_next(void **state)
 {
     struct queue q;
@@ -297,6 +315,7 @@ int main(void)
         cmocka_unit_test(a_seat_must_be_left_too),
         cmocka_unit_test(a_turn_must_end_with_as_many_handed_over_as_there_are),
         cmocka_unit_test(nobody_must_be_passed_for_longer_than_is_said),
+        cmocka_unit_test(who_looked_in_vain_must_not_be_passed_for_longer_either),
         cmocka_unit_test(who_looks_in_vain_after_the_turn_must_be_handed_the_next),
         cmocka_unit_test(the_first_who_waits_must_begin_a_turn),
         cmocka_unit_test(what_cannot_come_for_it_must_be_handed_what_came_back),

@@ -160,6 +160,21 @@ static void a_term_must_end_before_the_first_that_grows_too_old(struct stage *s)
     assert_int_equal(sub->lane_books->until, KP__NEVER);
 }
 
+/* Lent: as an idle one does. Without an age there is no telling how long before it has to end. */
+static void what_is_retired_must_not_come_back_over_a_lane_whatever_is_said_of_ages(struct stage *s)
+{
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *lent = stage_lend(s, sub);
+
+    stage_idle(s, sub);
+    lent->old = true;
+    lent->age_end = s->now + 300 * SEC;
+    assert_false(lane_open(s, sub));
+    lent->age_end = KP__NEVER;
+    assert_true(lane_open(s, sub));
+    assert_int_equal(sub->lane_books->until, KP__NEVER);
+}
+
 static void the_sooner_of_two_ends_must_be_that_of_the_term(struct stage *s)
 {
     s->core.leak_after = 15 * SEC;
@@ -365,6 +380,7 @@ int main(void)
         LANE_TEST(a_term_must_end_before_what_is_idle_has_to_be_validated),
         LANE_TEST(a_term_must_be_a_part_of_the_time_between_two_tests),
         LANE_TEST(a_term_must_end_before_the_first_that_grows_too_old),
+        LANE_TEST(what_is_retired_must_not_come_back_over_a_lane_whatever_is_said_of_ages),
         LANE_TEST(the_sooner_of_two_ends_must_be_that_of_the_term),
         LANE_TEST(an_age_must_count_among_the_times_to_live_that_a_term_ends_ahead_of),
         LANE_TEST(a_term_must_not_look_at_how_long_a_lent_one_was_idle),
