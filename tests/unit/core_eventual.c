@@ -94,15 +94,21 @@ static void who_leaves_must_leave_the_offer_to_the_next(void **state)
     queue_close(&q);
 }
 
+/* One waits, and what it was offered is gone: a newcomer was faster. */
+static void queue_passed(struct queue *q, int live, struct kp__request *newcomer)
+{
+    queue_open(q, live, 1);
+    stage_give(&q->s, q->slot[0], 0, true);
+    assert_int_equal(stage_ask(&q->s, q->sub, newcomer, 0), KP__GRANT_SLOT);
+}
+
 static void who_was_offered_what_is_gone_must_get_the_right_to_create(void **state)
 {
     struct queue q;
     struct kp__request again;
 
     (void)state;
-    queue_open(&q, 2, 1);
-    stage_give(&q.s, q.slot[0], 0, true);
-    assert_int_equal(stage_ask(&q.s, q.sub, &again, 0), KP__GRANT_SLOT);
+    queue_passed(&q, 2, &again);
     assert_true(waits(&q.r[0]) && q.r[0].offered);
     stage_give(&q.s, q.slot[0], 0, false);
     stage_destroy(&q.s);
@@ -203,9 +209,7 @@ static void who_looked_in_vain_must_not_be_passed_for_longer_either(void **state
     struct kp__request again;
 
     (void)state;
-    queue_open(&q, 1, 1);
-    stage_give(&q.s, q.slot[0], 0, true);
-    assert_int_equal(stage_ask(&q.s, q.sub, &again, 0), KP__GRANT_SLOT);
+    queue_passed(&q, 1, &again);
     stage_heed(&q.s, &q.r[0]);
     stage_give(&q.s, q.slot[0], 0, true);
     assert_true(waits(&q.r[0]) && q.r[0].offered);
@@ -221,9 +225,7 @@ static void who_looks_in_vain_after_the_turn_must_be_handed_the_next(void **stat
     struct kp__request again;
 
     (void)state;
-    queue_open(&q, 1, 1);
-    stage_give(&q.s, q.slot[0], 0, true);
-    assert_int_equal(stage_ask(&q.s, q.sub, &again, 0), KP__GRANT_SLOT);
+    queue_passed(&q, 1, &again);
     q.s.now += KP__ROUND / 2;
     stage_heed(&q.s, &q.r[0]);
     assert_true(waits(&q.r[0]));
